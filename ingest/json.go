@@ -1,0 +1,256 @@
+package ingest
+
+import (
+	"encoding/base64"
+	"fmt"
+	"strings"
+
+	"github.com/freshet-io/freshet/config"
+	"github.com/freshet-io/freshet/internal/feature"
+)
+
+// jsonDecoder decodes one JSON object a record. The rules:
+//
+//   - The document is one object, strictly by RFC 8259: no NaN, no comments, no trailing data, at most 64 levels deep,
+//     all strings valid Unicode. Everything is checked, also inside fields that are skipped.
+//   - Names are case-sensitive. A field of the schema that occurs twice is malformed, since no choice between two
+//     values is the right one; repetitions of other names are not looked for.
+//   - null and absence are the same: a null value.
+//   - int64 takes any number that is exactly an integer in range (12, 12.0, 1.2e1), and refuses 12.5.
+//   - float64 takes any number; one beyond the largest float64 is refused, never read as infinity.
+//   - bytes is base64 with padding (the standard alphabet); timestamp is an RFC 3339 string with a zone, or an integer
+//     of microseconds since the epoch.
+//   - Nothing else is converted: "12" is no number, 1 is no bool.
+//
+// Strings without escapes alias the payload; others and bytes are allocated.
+type jsonDecoder struct {
+	fields   []config.Field
+	index    map[string]int
+	required []int
+	seen     []uint64 // bit i: field i has occurred in this record
+	order    []int    // order[k]: the field that was the k-th in the last record, a guess at the next record's k-th
+}
+
+func newJSONDecoder(src *config.Source) (Decoder, error) {
+	d := &jsonDecoder{
+		fields: src.Schema,
+		index:  make(map[string]int, len(src.Schema)),
+		seen:   make([]uint64, (len(src.Schema)+63)/64),
+		order:  make([]int, 2*len(src.Schema)),
+	}
+	for i, f := range src.Schema {
+		if f.Type.IsList() || !f.Type.Valid() {
+			return nil, fmt.Errorf("field %s: a JSON source has no fields of type %s", f.Name, f.Type)
+		}
+		d.index[f.Name] = i
+		d.order[i] = i
+		if f.Required {
+			d.required = append(d.required, i)
+		}
+	}
+	return d, nil
+}
+
+// Decode implements Decoder.
+func (d *jsonDecoder) Decode(payload []byte, row []feature.Value) (unknown int, err error) {
+	clear(row)
+	clear(d.seen)
+	s := scanner{buf: payload}
+	unknown, ferr := d.object(&s, row)
+	if ferr != nil {
+		return 0, ferr
+	}
+	for _, i := range d.required {
+		if row[i].IsNull() {
+			return 0, &FieldError{Class: MissingField, Field: d.fields[i].Name, Reason: "is required and is absent or null"}
+		}
+	}
+	return unknown, nil
+}
+
+func (d *jsonDecoder) object(s *scanner, row []feature.Value) (unknown int, err *FieldError) {
+	s.space()
+	if s.peek() != '{' {
+		s.fail("expected an object")
+		return 0, s.malformed()
+	}
+	s.pos++
+	s.space()
+	if s.peek() == '}' {
+		s.pos++
+		if !s.end() {
+			return 0, s.malformed()
+		}
+		return 0, nil
+	}
+	for k := 0; ; k++ {
+		i, ok := d.name(s, k)
+		if !ok || !s.colon() {
+			return 0, s.malformed()
+		}
+		if i < 0 {
+			unknown++
+			if !s.skip(1) {
+				return 0, s.malformed()
+			}
+		} else if err := d.field(s, i, &row[i]); err != nil {
+			return 0, err
+		}
+		more, ok := s.next('}')
+		if !ok {
+			return 0, s.malformed()
+		}
+		if !more {
+			break
+		}
+	}
+	if !s.end() {
+		return 0, s.malformed()
+	}
+	return unknown, nil
+}
+
+// name reads the k-th name and returns its field, -1 for one that the schema does not name.
+func (d *jsonDecoder) name(s *scanner, k int) (field int, ok bool) {
+	s.space()
+	if s.peek() != '"' {
+		return 0, s.fail("expected a field name")
+	}
+	raw, escaped, ok := s.str()
+	if !ok {
+		return 0, false
+	}
+	if k < len(d.order) {
+		if i := d.order[k]; string(raw) == d.fields[i].Name {
+			return i, true
+		}
+	}
+	name := alias(raw)
+	if escaped {
+		name = unescape(raw)
+	}
+	i, known := d.index[name]
+	if !known {
+		return -1, true
+	}
+	if k < len(d.order) {
+		d.order[k] = i
+	}
+	return i, true
+}
+
+// field reads the value of field i into v.
+func (d *jsonDecoder) field(s *scanner, i int, v *feature.Value) *FieldError {
+	if bit := uint64(1) << (i & 63); d.seen[i>>6]&bit == 0 {
+		d.seen[i>>6] |= bit
+	} else {
+		return &FieldError{Class: Malformed, Field: d.fields[i].Name, Reason: "occurs twice"}
+	}
+	switch c := s.peek(); c {
+	case 'n':
+		if !s.literal("null") {
+			return s.malformed()
+		}
+		return nil
+	case '"':
+		raw, escaped, ok := s.str()
+		if !ok {
+			return s.malformed()
+		}
+		return d.text(i, raw, escaped, v)
+	case '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
+		n, ok := s.number()
+		if !ok {
+			return s.malformed()
+		}
+		return d.number(i, &n, v)
+	case 't', 'f':
+		word := "true"
+		if c == 'f' {
+			word = "false"
+		}
+		if !s.literal(word) {
+			return s.malformed()
+		}
+		if d.fields[i].Type != feature.Bool {
+			return d.wrongType(i, "a bool")
+		}
+		*v = feature.BoolValue(c == 't')
+		return nil
+	case '{':
+		return d.wrongType(i, "an object")
+	case '[':
+		return d.wrongType(i, "an array")
+	}
+	s.fail("expected a value")
+	return s.malformed()
+}
+
+// text reads a string value; raw is what is between the quotes.
+func (d *jsonDecoder) text(i int, raw []byte, escaped bool, v *feature.Value) *FieldError {
+	text := alias(raw)
+	if escaped {
+		text = unescape(raw)
+	}
+	switch d.fields[i].Type {
+	case feature.String:
+		*v = feature.StringValue(text)
+		return nil
+	case feature.Bytes:
+		b, err := base64.StdEncoding.DecodeString(text)
+		if err != nil || strings.ContainsAny(text, "\r\n") { // which the decoder would skip
+			return &FieldError{Class: WrongType, Field: d.fields[i].Name, Reason: "is not base64 with padding: " + quote(text)}
+		}
+		*v = feature.BytesValue(alias(b))
+		return nil
+	case feature.Timestamp:
+		us, problem := ParseTime(text)
+		if problem != "" {
+			return &FieldError{Class: BadTime, Field: d.fields[i].Name, Reason: quote(text) + " " + problem}
+		}
+		*v = feature.TimestampValue(us)
+		return nil
+	}
+	return d.wrongType(i, "the string "+quote(text))
+}
+
+// number reads a number value.
+func (d *jsonDecoder) number(i int, n *number, v *feature.Value) *FieldError {
+	switch d.fields[i].Type {
+	case feature.Float64:
+		f, ok := n.float64()
+		if !ok {
+			return d.badNumber(i, n, "is beyond the largest float64")
+		}
+		*v = feature.Float64Value(f)
+		return nil
+	case feature.Int64:
+		x, problem := n.int64()
+		if problem != "" {
+			return d.badNumber(i, n, problem)
+		}
+		*v = feature.Int64Value(x)
+		return nil
+	case feature.Timestamp:
+		us, problem := n.int64()
+		if problem != "" {
+			return d.badNumber(i, n, problem+" (of microseconds)")
+		}
+		if us < minMicros || us > maxMicros {
+			return &FieldError{Class: BadTime, Field: d.fields[i].Name, Reason: string(n.text) + " " + outsideYears}
+		}
+		*v = feature.TimestampValue(us)
+		return nil
+	}
+	return d.wrongType(i, "the number "+quote(n.text))
+}
+
+func (d *jsonDecoder) wrongType(i int, got string) *FieldError {
+	f := &d.fields[i]
+	return &FieldError{Class: WrongType, Field: f.Name, Reason: "expected " + f.Type.String() + ", got " + got}
+}
+
+func (d *jsonDecoder) badNumber(i int, n *number, problem string) *FieldError {
+	f := &d.fields[i]
+	return &FieldError{Class: WrongType, Field: f.Name, Reason: "expected " + f.Type.String() + "; " + quote(n.text) + " " + problem}
+}
