@@ -1,0 +1,260 @@
+package kafka_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/freshet-io/freshet/config"
+	"github.com/freshet-io/freshet/internal/kafka"
+	"github.com/freshet-io/freshet/internal/testenv"
+)
+
+const password = "correct horse battery staple"
+
+func newCluster(t *testing.T, opts ...kfake.Opt) config.Kafka {
+	t.Helper()
+	cluster, err := kfake.NewCluster(opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Close)
+	return config.Kafka{Brokers: cluster.ListenAddrs()}
+}
+
+func newClient(t *testing.T, c config.Kafka) *kgo.Client {
+	t.Helper()
+	opts, err := kafka.Options(c, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cl, err := kgo.NewClient(opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cl.Close)
+	return cl
+}
+
+func reach(t *testing.T, c config.Kafka) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	return kafka.WaitReachable(ctx, newClient(t, c), c.Brokers, slog.New(slog.DiscardHandler))
+}
+
+func TestSASL(t *testing.T) {
+	c := newCluster(t, kfake.NumBrokers(1), kfake.EnableSASL(),
+		kfake.Superuser("PLAIN", "ann", password),
+		kfake.Superuser("SCRAM-SHA-256", "ann", password),
+		kfake.Superuser("SCRAM-SHA-512", "ann", password))
+	for _, mechanism := range []string{"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"} {
+		t.Run(mechanism, func(t *testing.T) {
+			c := c
+			c.SASL = &config.SASL{Mechanism: mechanism, Username: "ann", Password: password}
+			if err := reach(t, c); err != nil {
+				t.Errorf("right password: %v", err)
+			}
+			c.SASL = &config.SASL{Mechanism: mechanism, Username: "ann", Password: "not the password"}
+			err := reach(t, c)
+			if err == nil {
+				t.Fatal("wrong password was accepted")
+			}
+			if strings.Contains(err.Error(), "not the password") {
+				t.Errorf("error shows the password: %v", err)
+			}
+			if !strings.Contains(err.Error(), "sasl") {
+				t.Errorf("error does not point at sasl: %v", err)
+			}
+		})
+	}
+	t.Run("none", func(t *testing.T) {
+		if err := reach(t, c); err == nil {
+			t.Error("a client without sasl was accepted")
+		}
+	})
+}
+
+func serverTLS(t *testing.T, certs testenv.Certs) *tls.Config {
+	t.Helper()
+	pair, err := tls.LoadX509KeyPair(certs.ServerCert, certs.ServerKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pem, err := os.ReadFile(certs.CA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(pem)
+	return &tls.Config{Certificates: []tls.Certificate{pair}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert}
+}
+
+func TestTLS(t *testing.T) {
+	certs := testenv.NewCerts(t)
+	c := newCluster(t, kfake.NumBrokers(1), kfake.TLS(serverTLS(t, certs)))
+	for _, tc := range []struct {
+		name string
+		tls  *config.TLS
+		want string // part of the error; empty: reachable
+	}{
+		{"mutual", &config.TLS{CA: certs.CA, Cert: certs.ClientCert, Key: certs.ClientKey}, ""},
+		{"no client certificate", &config.TLS{CA: certs.CA}, "client certificate"},
+		{"unknown authority", &config.TLS{Cert: certs.ClientCert, Key: certs.ClientKey}, "tls.ca"},
+		{"other name", &config.TLS{CA: certs.CA, Cert: certs.ClientCert, Key: certs.ClientKey, ServerName: "kafka.example"}, "tls.ca"},
+		{"plain client", nil, "tls"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := c
+			c.TLS = tc.tls
+			err := reach(t, c)
+			if tc.want == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("got %v, want an error that speaks of %q", err, tc.want)
+			}
+		})
+	}
+	t.Run("plain listener", func(t *testing.T) {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { ln.Close() })
+		go func() {
+			for {
+				conn, err := ln.Accept()
+				if err != nil {
+					return
+				}
+				_, _ = conn.Write([]byte("\x00\x00\x00\x0aI do not do that"))
+				_ = conn.Close()
+			}
+		}()
+		c := config.Kafka{Brokers: []string{ln.Addr().String()}, TLS: &config.TLS{CA: certs.CA}}
+		if err := reach(t, c); err == nil || !strings.Contains(err.Error(), "does not speak tls") {
+			t.Errorf("got %v, want an error that says the listener does not speak tls", err)
+		}
+	})
+}
+
+// TestRefusedCredentialsAreFinal holds that what trying again cannot mend is not tried again.
+func TestRefusedCredentialsAreFinal(t *testing.T) {
+	for _, cause := range []error{kerr.SaslAuthenticationFailed, kerr.UnsupportedSaslMechanism} {
+		p := &failingPinger{failures: 3, err: fmt.Errorf("sasl: %w", cause)}
+		err := kafka.WaitReachable(t.Context(), p, []string{"a:9092"}, slog.New(slog.DiscardHandler))
+		if !errors.Is(err, cause) || p.calls != 1 {
+			t.Errorf("after %d pings: %v; want %v after one", p.calls, err, cause)
+		}
+	}
+}
+
+func TestOptionsRefuses(t *testing.T) {
+	brokers := []string{"127.0.0.1:9092"}
+	for _, tc := range []struct {
+		name, want string
+		c          config.Kafka
+	}{
+		{"no brokers", "no brokers", config.Kafka{}},
+		{"unknown mechanism", `"OAUTHBEARER"`, config.Kafka{Brokers: brokers, SASL: &config.SASL{Mechanism: "OAUTHBEARER", Username: "ann", Password: password}}},
+		{"no password", "needs a username and a password", config.Kafka{Brokers: brokers, SASL: &config.SASL{Mechanism: "PLAIN", Username: "ann"}}},
+		{"no such ca", "missing.pem", config.Kafka{Brokers: brokers, TLS: &config.TLS{CA: "missing.pem"}}},
+		{"cert without key", "tls cert and key", config.Kafka{Brokers: brokers, TLS: &config.TLS{Cert: "missing.pem"}}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, err := kafka.Options(tc.c, "test")
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Fatalf("got %v, want an error with %q", err, tc.want)
+			}
+			if strings.Contains(err.Error(), password) {
+				t.Errorf("error shows the password: %v", err)
+			}
+		})
+	}
+}
+
+func TestWaitReachableNamesTheBroker(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := ln.Addr().String()
+	ln.Close()
+	c := config.Kafka{Brokers: []string{addr}}
+	var logged bytes.Buffer
+	ctx, cancel := context.WithTimeout(t.Context(), 700*time.Millisecond)
+	defer cancel()
+	err = kafka.WaitReachable(ctx, newClient(t, c), c.Brokers, slog.New(slog.NewTextHandler(&logged, nil)))
+	var unreachable *kafka.Unreachable
+	if !errors.As(err, &unreachable) {
+		t.Fatalf("got %v, want an *Unreachable", err)
+	}
+	if got := err.Error(); !strings.HasPrefix(got, "no Kafka at "+addr+": ") || !strings.HasSuffix(got, "; is it running?") {
+		t.Errorf("error reads %q", got)
+	}
+	if n := strings.Count(logged.String(), "waiting for Kafka"); n != 1 {
+		t.Errorf("%d warnings, want 1:\n%s", n, logged.String())
+	}
+}
+
+// failingPinger fails its first calls.
+type failingPinger struct {
+	failures, calls int
+	err             error
+}
+
+func (p *failingPinger) Ping(context.Context) error {
+	if p.calls++; p.calls <= p.failures {
+		return p.err
+	}
+	return nil
+}
+
+func TestWaitReachableTriesAgain(t *testing.T) {
+	p := &failingPinger{failures: 2, err: &net.OpError{Op: "dial", Err: errors.New("connection refused")}}
+	if err := kafka.WaitReachable(t.Context(), p, []string{"a:9092"}, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	if p.calls != 3 {
+		t.Errorf("%d pings, want 3", p.calls)
+	}
+}
+
+func TestLoggerLevels(t *testing.T) {
+	for _, tc := range []struct {
+		level slog.Level
+		want  kgo.LogLevel
+	}{
+		{slog.LevelDebug, kgo.LogLevelInfo},
+		{slog.LevelInfo, kgo.LogLevelWarn},
+		{slog.LevelError, kgo.LogLevelError},
+		{slog.LevelError + 4, kgo.LogLevelNone},
+	} {
+		var out bytes.Buffer
+		l := kafka.Logger(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: tc.level})))
+		if got := l.Level(); got != tc.want {
+			t.Errorf("at %s: client level %s, want %s", tc.level, got, tc.want)
+		}
+		l.Log(kgo.LogLevelInfo, "metadata updated", "topic", "a")
+		if shown := strings.Contains(out.String(), "metadata updated"); shown != (tc.level == slog.LevelDebug) {
+			t.Errorf("at %s: client information shown: %v", tc.level, shown)
+		}
+	}
+}
