@@ -29,7 +29,8 @@ const kafkaProject = `<project xmlns="http://maven.apache.org/POM/4.0.0">
 `
 
 // kafkaSettings is one node that is broker and controller at once. Internal topics have one replica, since there is one
-// node, and few partitions, which makes their first use quicker. Topics are never created by mention.
+// node, and few partitions, which makes their first use quicker. Topics are never created by mention. A broker that was
+// killed can only register again when its former session has ended: with the default of 9 s a restart takes twice that.
 const kafkaSettings = `node.id=1
 process.roles=broker,controller
 listeners=PLAINTEXT://%[1]s,CONTROLLER://%[2]s
@@ -49,6 +50,8 @@ transaction.state.log.min.isr=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
 `
 
 // KafkaServer is a broker of its own, for tests that stop and start it.

@@ -54,6 +54,36 @@ func launchRedis(ctx context.Context, args []string) (*RedisServer, error) {
 	return s, nil
 }
 
+// launchSentinel starts a Sentinel with the settings in conf.
+func launchSentinel(ctx context.Context, conf string) (*RedisServer, error) {
+	ports, err := freePorts(1)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "freshet-sentinel-")
+	if err != nil {
+		return nil, err
+	}
+	s := &RedisServer{addr: loopback(ports[0]), dir: dir}
+	s.argv = []string{"redis-server", conf, "--sentinel", "--port", strconv.Itoa(ports[0]), "--bind", "127.0.0.1", "--dir", dir}
+	if err := s.Restart(ctx); err != nil {
+		_ = os.RemoveAll(dir)
+		return nil, err
+	}
+	return s, nil
+}
+
+// inSync succeeds when a replica has its master's data and follows it.
+func (s *RedisServer) inSync(ctx context.Context) error {
+	cl := redis.NewClient(&redis.Options{Addr: s.addr, DisableIdentity: true})
+	defer cl.Close()
+	info, err := cl.Info(ctx, "replication").Result()
+	if err == nil && !strings.Contains(info, "master_link_status:up") {
+		err = fmt.Errorf("the replica has not copied its master yet")
+	}
+	return err
+}
+
 // Addr is the server's address; it stays the same over restarts.
 func (s *RedisServer) Addr() string { return s.addr }
 
