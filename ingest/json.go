@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/freshet-io/freshet/config"
 	"github.com/freshet-io/freshet/internal/feature"
@@ -25,15 +26,17 @@ import (
 // Strings without escapes alias the payload; others and bytes are allocated.
 type jsonDecoder struct {
 	fields   []config.Field
+	plain    []bool // field i's name is the same in JSON, without escapes
 	index    map[string]int
 	required []int
 	seen     []uint64 // bit i: field i has occurred in this record
-	order    []int    // order[k]: the field that was the k-th in the last record, a guess at the next record's k-th
+	order    []int    // order[k]: the field that was the k-th in an earlier record, the guess for the next record's k-th
 }
 
 func newJSONDecoder(src *config.Source) (Decoder, error) {
 	d := &jsonDecoder{
 		fields: src.Schema,
+		plain:  make([]bool, len(src.Schema)),
 		index:  make(map[string]int, len(src.Schema)),
 		seen:   make([]uint64, (len(src.Schema)+63)/64),
 		order:  make([]int, 2*len(src.Schema)),
@@ -43,6 +46,7 @@ func newJSONDecoder(src *config.Source) (Decoder, error) {
 			return nil, fmt.Errorf("field %s: a JSON source has no fields of type %s", f.Name, f.Type)
 		}
 		d.index[f.Name] = i
+		d.plain[i] = string(appendJSONString(nil, f.Name)) == `"`+f.Name+`"` && utf8.ValidString(f.Name)
 		d.order[i] = i
 		if f.Required {
 			d.required = append(d.required, i)
@@ -113,17 +117,17 @@ func (d *jsonDecoder) object(s *scanner, row []feature.Value) (unknown int, err 
 // name reads the k-th name and returns its field, -1 for one that the schema does not name.
 func (d *jsonDecoder) name(s *scanner, k int) (field int, ok bool) {
 	s.space()
+	if k < len(d.order) {
+		if i := d.order[k]; d.plain[i] && s.is(d.fields[i].Name) {
+			return i, true
+		}
+	}
 	if s.peek() != '"' {
 		return 0, s.fail("expected a field name")
 	}
 	raw, escaped, ok := s.str()
 	if !ok {
 		return 0, false
-	}
-	if k < len(d.order) {
-		if i := d.order[k]; string(raw) == d.fields[i].Name {
-			return i, true
-		}
 	}
 	name := alias(raw)
 	if escaped {

@@ -35,8 +35,14 @@ func (s *scanner) malformed() *FieldError {
 	return &FieldError{Class: Malformed, Reason: s.problem + " at byte " + strconv.Itoa(s.pos)}
 }
 
-// space skips insignificant white space.
+// space skips insignificant white space; mostly there is none, and that is decided inline.
 func (s *scanner) space() {
+	if s.pos < len(s.buf) && s.buf[s.pos] <= ' ' {
+		s.spaces()
+	}
+}
+
+func (s *scanner) spaces() {
 	for s.pos < len(s.buf) {
 		switch s.buf[s.pos] {
 		case ' ', '\t', '\n', '\r':
@@ -454,8 +460,23 @@ func (s *scanner) skipArray(depth int) bool {
 	}
 }
 
+// is reads the string that is exactly word in quotes. word holds nothing that JSON escapes.
+func (s *scanner) is(word string) bool {
+	rest := s.buf[s.pos:]
+	n := len(word) + 2
+	if len(rest) < n || rest[0] != '"' || rest[n-1] != '"' || string(rest[1:n-1]) != word {
+		return false
+	}
+	s.pos += n
+	return true
+}
+
 // colon reads the colon between a name and its value, and the space around it.
 func (s *scanner) colon() bool {
+	if s.pos+1 < len(s.buf) && s.buf[s.pos] == ':' && s.buf[s.pos+1] > ' ' {
+		s.pos++
+		return true
+	}
 	s.space()
 	if s.peek() != ':' {
 		return s.fail("expected a colon")
