@@ -1,0 +1,618 @@
+package feature_test
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/freshet-io/freshet/internal/feature"
+	"pgregory.net/rapid"
+)
+
+var stateTypes = []feature.Type{feature.Bool, feature.Int64, feature.Float64, feature.String, feature.Bytes, feature.Timestamp}
+
+// allSpecs returns a spec for every aggregation over every type that it takes.
+func allSpecs() []feature.AggregatorSpec {
+	var specs []feature.AggregatorSpec
+	for _, name := range feature.Aggregations() {
+		for _, in := range append(stateTypes, feature.Null) {
+			s := feature.AggregatorSpec{Name: name, In: in}
+			switch name {
+			case "approx_quantile":
+				s.Q = 0.75
+			case "last_n":
+				s.N = 3
+			case "top_k":
+				s.K = 3
+			}
+			if _, _, err := feature.NewAggregator(s); err == nil {
+				specs = append(specs, s)
+			}
+		}
+	}
+	return specs
+}
+
+// drawValue draws a value of a type, small enough in variety that values repeat.
+func drawValue(t *rapid.T, typ feature.Type) feature.Value {
+	small := rapid.Int64Range(-3, 5)
+	switch typ {
+	case feature.Bool:
+		return feature.BoolValue(rapid.Bool().Draw(t, "bool"))
+	case feature.Int64:
+		if rapid.IntRange(0, 9).Draw(t, "large") == 0 {
+			return feature.Int64Value(rapid.SampledFrom([]int64{math.MaxInt64, math.MinInt64, math.MaxInt64 / 2}).Draw(t, "int64"))
+		}
+		return feature.Int64Value(small.Draw(t, "int64"))
+	case feature.Float64:
+		if rapid.Bool().Draw(t, "fraction") {
+			return feature.Float64Value(rapid.Float64Range(-1e6, 1e6).Draw(t, "float64"))
+		}
+		return feature.Float64Value(float64(small.Draw(t, "float64")) / 8)
+	case feature.String:
+		return feature.StringValue(strings.Repeat("é", int(small.Draw(t, "string")+3)))
+	case feature.Bytes:
+		return feature.BytesValue(strings.Repeat("\x00\xff", int(small.Draw(t, "bytes")+3)))
+	case feature.Timestamp:
+		return feature.TimestampValue(small.Draw(t, "timestamp") * 1e15)
+	}
+	vs := make([]feature.Value, rapid.IntRange(0, 3).Draw(t, "length"))
+	for i := range vs {
+		vs[i] = drawValue(t, typ.Elem())
+	}
+	return feature.ListValue(typ.Elem(), vs)
+}
+
+var stateWindows = []int64{1, 999_999, 1e6, 7e6, 30e6, 60e6, 61e6, 120e6, 720e6, 3600e6, 86400e6}
+
+// drawSpec draws a view.
+func drawSpec(t *rapid.T) feature.LayoutSpec {
+	specs := allSpecs()
+	spec := feature.LayoutSpec{
+		TTL:         rapid.SampledFrom([]int64{0, 0, 1, 5e6, 60e6, 600e6, 7200e6}).Draw(t, "ttl"),
+		AllowedSkew: rapid.SampledFrom([]int64{0, 1, 3e6, 300e6}).Draw(t, "skew"),
+	}
+	windowsOnly := rapid.Bool().Draw(t, "windows only")
+	windows := rapid.SliceOfN(rapid.SampledFrom(stateWindows), 1, 3).Draw(t, "windows")
+	names := rapid.Permutation([]string{"e", "b", "d", "a", "c", "f"}).Draw(t, "names")
+	for i := range rapid.IntRange(1, 6).Draw(t, "features") {
+		f := feature.FeatureSpec{Name: names[i]}
+		kind := rapid.IntRange(0, 4).Draw(t, "kind")
+		switch {
+		case kind == 0 && !windowsOnly:
+			f.Type = rapid.SampledFrom(stateTypes).Draw(t, "type")
+			if rapid.IntRange(0, 3).Draw(t, "list") == 0 {
+				f.Type = feature.ListOf(f.Type)
+			}
+		default:
+			f.Agg = rapid.SampledFrom(specs).Draw(t, "aggregate")
+			if kind != 1 || windowsOnly {
+				f.Window = rapid.SampledFrom(windows).Draw(t, "window")
+			}
+		}
+		spec.Features = append(spec.Features, f)
+	}
+	return spec
+}
+
+// drawEvents draws events around the edges of hops and windows: in order, late, of equal times, ahead.
+func drawEvents(t *rapid.T, spec feature.LayoutSpec, n int) []oracleEvent {
+	now := rapid.SampledFrom([]int64{0, -5e6, -1e15, 1.7e15, 1.7e15 + 123_456}).Draw(t, "start")
+	stream := now
+	events := make([]oracleEvent, n)
+	for i := range events {
+		f := rapid.SampledFrom(spec.Features).Draw(t, "feature")
+		hop, w := int64(1e6), int64(60e6)
+		if f.Window > 0 {
+			hop, w = oracleHop(&f), f.Window
+		}
+		now += rapid.SampledFrom([]int64{0, 1, hop / 3, hop, 3 * hop, w, w + hop}).Draw(t, "pass")
+		time := now
+		switch rapid.IntRange(0, 7).Draw(t, "place") {
+		case 0:
+			time = oracleFloor(time, hop) + rapid.Int64Range(-1, 1).Draw(t, "edge")
+		case 1:
+			time -= rapid.Int64Range(0, 3).Draw(t, "windows") * w
+		case 2:
+			time -= rapid.Int64Range(0, 2*(w+2*hop+spec.AllowedSkew)).Draw(t, "late")
+		case 3:
+			time += rapid.Int64Range(0, spec.AllowedSkew).Draw(t, "ahead")
+		case 4:
+			if i > 0 {
+				time = events[rapid.IntRange(0, i-1).Draw(t, "same")].at.Time
+			}
+		}
+		stream = max(stream, time)
+		e := oracleEvent{stream: stream, at: feature.Order{
+			Time: time, Ordinal: uint8(rapid.IntRange(0, 2).Draw(t, "ordinal")),
+			Partition: rapid.Int32Range(-1, 2).Draw(t, "partition"), Offset: int64(1000 - 7*i),
+		}}
+		for _, f := range spec.Features {
+			var v *feature.Value
+			typ := f.Agg.In
+			if f.Agg.Name == "" {
+				typ = f.Type
+			}
+			switch k := rapid.IntRange(0, 7).Draw(t, "input"); {
+			case k == 0:
+			case k == 1 || typ == feature.Null:
+				v = new(feature.Value)
+			default:
+				x := drawValue(t, typ)
+				v = &x
+			}
+			e.in = append(e.in, v)
+		}
+		events[i] = e
+	}
+	return events
+}
+
+// allFeatures returns the indices of all features of a layout.
+func allFeatures(l *feature.Layout) []int {
+	want := make([]int, l.NumFeatures())
+	for i := range want {
+		want[i] = i
+	}
+	return want
+}
+
+// drawTimes draws read times around the edges of windows, as far back as blobs answer.
+func drawTimes(t *rapid.T, o *oracle) []int64 {
+	times := []int64{o.stream}
+	for range 6 {
+		f := rapid.SampledFrom(o.spec.Features).Draw(t, "read feature")
+		hop, w := int64(1e6), int64(1e6)
+		if f.Window > 0 {
+			hop, w = oracleHop(&f), f.Window
+		}
+		e := rapid.SampledFrom(o.events).Draw(t, "read event")
+		at := rapid.SampledFrom([]int64{o.stream, e.at.Time, e.at.Time + o.spec.TTL, oracleFloor(e.at.Time, hop) + w}).Draw(t, "read at")
+		at += rapid.SampledFrom([]int64{0, 1, -1, hop, hop - 1, hop + 1, w}).Draw(t, "read shift")
+		times = append(times, max(at, o.stream-o.spec.AllowedSkew))
+	}
+	return times
+}
+
+func checkRead(t *rapid.T, what string, o *oracle, at int64, st feature.Status, ts int64, got []feature.Value) {
+	t.Helper()
+	wantSt, wantTs, want := o.read(at)
+	if st != wantSt || ts != wantTs {
+		t.Fatalf("%s at %d: %v at %d; want %v at %d", what, at, st, ts, wantSt, wantTs)
+	}
+	for i := range want {
+		if !want[i].matches(got[i]) {
+			t.Fatalf("%s at %d: feature %d (%+v) is %v; want %v within %g", what, at, i, o.spec.Features[i], got[i], want[i].v, want[i].tol)
+		}
+	}
+}
+
+// store is what a changelog keeps.
+type store map[string][]byte
+
+func (s store) flush(l *feature.Layout, e *feature.Entity) (cells int) {
+	var scratch []byte
+	l.Flush(e, &scratch, func(c feature.Cell, value []byte) {
+		cells++
+		key := string(feature.AppendCellKey(nil, [8]byte{7}, []byte("key"), c))
+		if value == nil {
+			delete(s, key)
+		} else {
+			s[key] = bytes.Clone(value)
+		}
+	})
+	return cells
+}
+
+func (s store) restore(t interface{ Fatalf(string, ...any) }, l *feature.Layout) *feature.Entity {
+	e := new(feature.Entity)
+	for key, value := range s {
+		view, entity, c, err := feature.ParseCellKey([]byte(key))
+		if err != nil || view != [8]byte{7} || string(entity) != "key" {
+			t.Fatalf("ParseCellKey(%x) = %x, %q, %v", key, view, entity, err)
+		}
+		if err := l.Restore(e, c, value); err != nil {
+			t.Fatalf("Restore(%+v, %x): %v", c, value, err)
+		}
+	}
+	return e
+}
+
+// published is an entity's blobs in the online store, written as a materializer does.
+type published struct {
+	head, tail []byte
+	tailV      feature.Version
+	offset     uint64
+}
+
+func (p *published) publish(l *feature.Layout, e *feature.Entity) {
+	p.offset++
+	v := feature.MakeVersion(3, 1, p.offset, 0)
+	if e.TailChanged() {
+		p.tail, p.tailV = l.AppendTail(nil, e, v), v
+		e.ClearTailChanged()
+	}
+	p.head = l.AppendHead(nil, e, v, p.tailV)
+}
+
+// TestStateMatchesOracle: whatever arrives in whatever order, through flushes, restarts and publishes of the head alone,
+// reads from memory and from blobs are what plain loops over the raw events say.
+func TestStateMatchesOracle(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		spec := drawSpec(t)
+		l, err := feature.NewLayout(spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := &oracle{spec: spec, stream: math.MinInt64}
+		e, cells, online := new(feature.Entity), store{}, new(published)
+		var r feature.Reader
+		want, got, blob := allFeatures(l), make([]feature.Value, l.NumFeatures()), make([]feature.Value, l.NumFeatures())
+		for _, ev := range drawEvents(t, spec, rapid.IntRange(1, 40).Draw(t, "events")) {
+			late := l.Apply(e, &ev.at, ev.in, ev.stream)
+			if want := o.late(ev.at.Time, ev.stream); late != want {
+				t.Fatalf("event at %d, stream time %d: %d late updates; want %d", ev.at.Time, ev.stream, late, want)
+			}
+			o.events, o.stream = append(o.events, ev), ev.stream
+			if step := rapid.IntRange(0, 7).Draw(t, "step"); step == 0 {
+				cells.flush(l, e)
+			} else if step == 1 {
+				cells.flush(l, e)
+				restored := cells.restore(t, l)
+				checkSame(t, l, e, restored)
+				e = restored
+			}
+			if rapid.Bool().Draw(t, "publish") {
+				online.publish(l, e)
+			}
+			if rapid.IntRange(0, 4).Draw(t, "read") > 0 {
+				continue
+			}
+			online.publish(l, e)
+			for _, at := range drawTimes(t, o) {
+				st, ts := r.ReadEntity(l, e, at, want, got)
+				checkRead(t, "memory", o, at, st, ts, got)
+				bst, bts, _, err := r.Read(l, online.head, online.tail, at, want, blob)
+				if err != nil || bst != st || bts != ts {
+					t.Fatalf("blobs at %d: %v at %d, %v; memory has %v at %d", at, bst, bts, err, st, ts)
+				}
+				for i := range got {
+					if !got[i].Equal(&blob[i]) {
+						t.Fatalf("feature %d at %d: %v from blobs, %v from memory", i, at, blob[i], got[i])
+					}
+				}
+			}
+		}
+		cells.flush(l, e)
+		if n := cells.flush(l, e); n != 0 || l.Dirty(e) {
+			t.Fatalf("%d cells changed between two flushes; dirty: %v", n, l.Dirty(e))
+		}
+		if e.Empty() != (len(cells) == 0) {
+			t.Fatalf("entity empty: %v, with %d cells", e.Empty(), len(cells))
+		}
+	})
+}
+
+// checkSame fails unless both entities publish equal bytes.
+func checkSame(t *rapid.T, l *feature.Layout, a, b *feature.Entity) {
+	t.Helper()
+	v, tail := feature.MakeVersion(1, 2, 3, 4), feature.MakeVersion(1, 2, 2, 4)
+	if x, y := l.AppendHead(nil, a, v, tail), l.AppendHead(nil, b, v, tail); !bytes.Equal(x, y) {
+		t.Fatalf("heads differ:\n%x\n%x", x, y)
+	}
+	if x, y := l.AppendTail(nil, a, v), l.AppendTail(nil, b, v); !bytes.Equal(x, y) {
+		t.Fatalf("tails differ:\n%x\n%x", x, y)
+	}
+	if !b.TailChanged() && b.EventTime() != feature.NoTime {
+		t.Fatal("a restored entity does not ask for its tail to be written")
+	}
+}
+
+// TestArrivalOrder: the order of arrival does not change what is read, only the rounding of float sums.
+func TestArrivalOrder(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		spec := drawSpec(t)
+		l, err := feature.NewLayout(spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		events := drawEvents(t, spec, rapid.IntRange(1, 25).Draw(t, "events"))
+		o := &oracle{spec: spec, events: events, stream: events[len(events)-1].stream}
+		order := make([]int, len(events))
+		for i := range order {
+			order[i] = i
+		}
+		e := new(feature.Entity)
+		for _, i := range rapid.Permutation(order).Draw(t, "order") {
+			l.Apply(e, &events[i].at, events[i].in, o.stream)
+		}
+		var r feature.Reader
+		got := make([]feature.Value, l.NumFeatures())
+		for _, at := range drawTimes(t, o) {
+			st, ts := r.ReadEntity(l, e, at, allFeatures(l), got)
+			checkRead(t, "permuted", o, at, st, ts, got)
+		}
+	})
+}
+
+// TestReplayIsDeterministic: the same log gives the same bytes, with a restart anywhere.
+func TestReplayIsDeterministic(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		spec := drawSpec(t)
+		l, err := feature.NewLayout(spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		events := drawEvents(t, spec, rapid.IntRange(1, 25).Draw(t, "events"))
+		crash := rapid.IntRange(0, len(events)-1).Draw(t, "crash")
+		a, b, cells := new(feature.Entity), new(feature.Entity), store{}
+		for i, ev := range events {
+			l.Apply(a, &ev.at, ev.in, ev.stream)
+			l.Apply(b, &ev.at, ev.in, ev.stream)
+			if i == crash {
+				cells.flush(l, b)
+				b = cells.restore(t, l)
+			}
+		}
+		v := feature.MakeVersion(1, 0, 9, 0)
+		if x, y := l.AppendHead(nil, a, v, v), l.AppendHead(nil, b, v, v); !bytes.Equal(x, y) {
+			t.Fatalf("heads differ:\n%x\n%x", x, y)
+		}
+		if x, y := l.AppendTail(nil, a, v), l.AppendTail(nil, b, v); !bytes.Equal(x, y) {
+			t.Fatalf("tails differ:\n%x\n%x", x, y)
+		}
+	})
+}
+
+// TestFeatureOrderIsNotStored: a definition that lists its features in another order reads the same stored bytes.
+func TestFeatureOrderIsNotStored(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		spec := drawSpec(t)
+		order := make([]int, len(spec.Features))
+		for i := range order {
+			order[i] = i
+		}
+		order = rapid.Permutation(order).Draw(t, "order")
+		other := spec
+		other.Features = nil
+		for _, i := range order {
+			other.Features = append(other.Features, spec.Features[i])
+		}
+		l, err := feature.NewLayout(spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := feature.NewLayout(other)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, b := new(feature.Entity), new(feature.Entity)
+		for _, ev := range drawEvents(t, spec, 12) {
+			var in []*feature.Value
+			for _, i := range order {
+				in = append(in, ev.in[i])
+			}
+			l.Apply(a, &ev.at, ev.in, ev.stream)
+			m.Apply(b, &ev.at, in, ev.stream)
+		}
+		x, y := store{}, store{}
+		x.flush(l, a)
+		y.flush(m, b)
+		if fmt.Sprint(x) != fmt.Sprint(y) {
+			t.Fatalf("stored bytes differ:\n%x\n%x", x, y)
+		}
+	})
+}
+
+// TestLateIsJudgedPerTile: a tile takes events until stream time passes its end + longest window of the hop + hop + skew.
+func TestLateIsJudgedPerTile(t *testing.T) {
+	const s = feature.Second
+	count := feature.AggregatorSpec{Name: "count"}
+	l, err := feature.NewLayout(feature.LayoutSpec{AllowedSkew: 7 * s, Features: []feature.FeatureSpec{
+		{Name: "a", Agg: count, Window: 90 * s},    // hop 2 s
+		{Name: "b", Agg: count, Window: 120 * s},   // hop 2 s, the longest of it
+		{Name: "c", Agg: count, Window: 3600 * s},  // hop 60 s
+		{Name: "d", Agg: count, Window: 59*s + 11}, // hop 1 s
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tile := range []int64{0, 40 * s, -40 * s} {
+		for _, offset := range []int64{0, 1, 2*s - 1} {
+			edge := tile + 2*s + 120*s + 2*s + 7*s
+			for stream, want := range map[int64]int{
+				edge:     1, // only the tile of hop 1 s is gone
+				edge + 1: 2,
+				edge + s: 2,
+			} {
+				in := make([]*feature.Value, 4)
+				for i := range in {
+					in[i] = new(feature.Value)
+				}
+				e := new(feature.Entity)
+				if late := l.Apply(e, &feature.Order{Time: tile + offset}, in, stream); late != want {
+					t.Errorf("event at %d, stream time %d: %d late; want %d", tile+offset, stream, late, want)
+				}
+				c := feature.Cell{Hop: 2, Start: tile}
+				if got := l.Expired(c, stream); got != (want == 2) {
+					t.Errorf("Expired(%+v, %d) = %v, beside %d late", c, stream, got, want)
+				}
+			}
+		}
+	}
+}
+
+// TestTrimFollowsStreamTimeAlone: tiles go when stream time passes, and their cells are deleted.
+func TestTrimFollowsStreamTimeAlone(t *testing.T) {
+	const s = feature.Second
+	l, err := feature.NewLayout(feature.LayoutSpec{TTL: 300 * s, Features: []feature.FeatureSpec{
+		{Name: "n", Agg: feature.AggregatorSpec{Name: "count"}, Window: 60 * s},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := []*feature.Value{new(feature.Value)}
+	e, cells := new(feature.Entity), store{}
+	for i := range int64(5) {
+		l.Apply(e, &feature.Order{Time: i * s}, in, 4*s)
+	}
+	cells.flush(l, e)
+	if len(cells) != 6 {
+		t.Fatalf("%d cells; want 5 tiles and the entity cell", len(cells))
+	}
+	l.Trim(e, 2*s+62*s) // the tiles that begin at 0 and 1 s are gone
+	l.Trim(e, 0)
+	if n := cells.flush(l, e); n != 2 || len(cells) != 4 {
+		t.Fatalf("%d changes, %d cells after the trim; want 2 deletions, 4 cells", n, len(cells))
+	}
+	l.Trim(e, 4*s+l.KeepFor())
+	if n := cells.flush(l, e); n != 3 || len(cells) != 1 || e.Empty() {
+		t.Fatalf("%d changes, %d cells; want the entity cell to remain until its time is over", n, len(cells))
+	}
+	l.Trim(e, 4*s+l.KeepFor()+1)
+	if !e.Empty() || !l.Dirty(e) {
+		t.Fatalf("empty %v, dirty %v after its time is over", e.Empty(), l.Dirty(e))
+	}
+	if cells.flush(l, e); len(cells) != 0 || l.Dirty(e) {
+		t.Fatalf("%d cells remain, dirty %v", len(cells), l.Dirty(e))
+	}
+	// What expired and was not flushed yet is overwritten by the next event, not deleted after it.
+	l.Apply(e, &feature.Order{Time: 0}, in, 0)
+	cells.flush(l, e)
+	l.Trim(e, 1000*s)
+	l.Apply(e, &feature.Order{Time: 1000 * s}, in, 1000*s)
+	cells.flush(l, e)
+	if back := cells.restore(t, l); back.EventTime() != 1000*s || len(cells) != 2 {
+		t.Fatalf("%d cells of an entity at %d", len(cells), back.EventTime())
+	}
+}
+
+// TestOneCellForOneEvent: a view of one window changes one cell for an event.
+func TestOneCellForOneEvent(t *testing.T) {
+	l, err := feature.NewLayout(feature.LayoutSpec{TTL: 3600e6, Features: []feature.FeatureSpec{
+		{Name: "n", Agg: feature.AggregatorSpec{Name: "count"}, Window: 3600e6},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, cells := new(feature.Entity), store{}
+	for i := range int64(100) {
+		l.Apply(e, &feature.Order{Time: i * 10e6}, []*feature.Value{new(feature.Value)}, i*10e6)
+		if n := cells.flush(l, e); n != 1 {
+			t.Fatalf("event %d changed %d cells", i, n)
+		}
+	}
+}
+
+// TestTailChangesOnlyWithClosedTiles: the tail is rewritten when a tile closes or a closed one is corrected.
+func TestTailChangesOnlyWithClosedTiles(t *testing.T) {
+	l, err := feature.NewLayout(feature.LayoutSpec{AllowedSkew: 60e6, Features: []feature.FeatureSpec{
+		{Name: "n", Agg: feature.AggregatorSpec{Name: "count"}, Window: 60e6},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := new(feature.Entity)
+	for i, step := range []struct {
+		time int64
+		want bool
+	}{
+		{0, false}, {999_999, false}, // the first tile
+		{1e6, true}, {1e6, false}, {1_500_000, false}, // it closes
+		{999_999, true}, {1e6, false}, // it is corrected
+		{-1, true}, {1_999_999, false}, // one appears before it
+		{3e6, true},
+		{2e6, true}, // one appears between
+	} {
+		l.Apply(e, &feature.Order{Time: step.time}, []*feature.Value{new(feature.Value)}, 3e6)
+		if e.TailChanged() != step.want {
+			t.Errorf("step %d, event at %d: tail changed %v", i, step.time, e.TailChanged())
+		}
+		e.ClearTailChanged()
+	}
+}
+
+// TestTimesOutOfRange: an event whose time no calendar has is dropped whole and counted; nothing overflows at the bounds.
+func TestTimesOutOfRange(t *testing.T) {
+	l, err := feature.NewLayout(feature.LayoutSpec{Features: []feature.FeatureSpec{
+		{Name: "n", Agg: feature.AggregatorSpec{Name: "count"}, Window: 3600e6},
+		{Name: "ever", Agg: feature.AggregatorSpec{Name: "count"}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := []*feature.Value{new(feature.Value), new(feature.Value)}
+	for _, time := range []int64{math.MinInt64, feature.MinTime - 1, feature.MaxTime + 1, math.MaxInt64} {
+		e := new(feature.Entity)
+		if late := l.Apply(e, &feature.Order{Time: time}, in, time); late != 1 || !e.Empty() {
+			t.Errorf("event at %d: %d late, empty %v", time, late, e.Empty())
+		}
+	}
+	for _, time := range []int64{feature.MinTime, feature.MaxTime} {
+		e, cells := new(feature.Entity), store{}
+		l.Apply(e, &feature.Order{Time: time}, in, time)
+		cells.flush(l, e)
+		back := cells.restore(t, l)
+		var r feature.Reader
+		out := make([]feature.Value, 2)
+		for _, at := range []int64{time, math.MinInt64, math.MaxInt64} {
+			if st, ts := r.ReadEntity(l, back, at, []int{0, 1}, out); st != feature.Present || ts != time || out[1].Int64() != 1 {
+				t.Errorf("event at %d, read at %d: %v at %d, %v", time, at, st, ts, out)
+			}
+		}
+	}
+}
+
+func TestNewLayoutRefuses(t *testing.T) {
+	count := feature.AggregatorSpec{Name: "count"}
+	for _, tc := range []struct {
+		spec feature.LayoutSpec
+		want string
+	}{
+		{feature.LayoutSpec{}, "no features"},
+		{feature.LayoutSpec{TTL: -1, Features: []feature.FeatureSpec{{Name: "a", Agg: count}}}, "ttl of -1"},
+		{feature.LayoutSpec{AllowedSkew: -1, Features: []feature.FeatureSpec{{Name: "a", Agg: count}}}, "allowed skew of -1"},
+		{feature.LayoutSpec{Features: []feature.FeatureSpec{{Name: "a", Agg: count, Window: -5}}}, `feature "a": window of -5`},
+		{feature.LayoutSpec{Features: []feature.FeatureSpec{{Name: "a", Agg: count, Window: 1 << 62}}}, `feature "a": window of`},
+		{feature.LayoutSpec{Features: []feature.FeatureSpec{{Name: "a", Agg: count}, {Name: "a", Agg: count}}}, `two features are named "a"`},
+		{feature.LayoutSpec{Features: []feature.FeatureSpec{{Name: "a"}}}, `feature "a": type null`},
+		{feature.LayoutSpec{Features: []feature.FeatureSpec{{Name: "a", Type: feature.Int64, Window: 5}}}, "has no window"},
+		{feature.LayoutSpec{Features: []feature.FeatureSpec{{Name: "a", Agg: feature.AggregatorSpec{Name: "cuont"}}}}, `feature "a": unknown aggregate "cuont"`},
+	} {
+		if _, err := feature.NewLayout(tc.spec); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("NewLayout(%+v) = %v; want %q", tc.spec, err, tc.want)
+		}
+	}
+}
+
+// TestWorstCase: no entity is larger than what is told of its layout.
+func TestWorstCase(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		spec := drawSpec(t)
+		spec.Features = slices.DeleteFunc(spec.Features, func(f feature.FeatureSpec) bool { return f.Window == 86400e6 || f.Window == 3600e6 })
+		if len(spec.Features) == 0 {
+			t.Skip("no feature left")
+		}
+		l, err := feature.NewLayout(spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := new(feature.Entity)
+		for _, ev := range drawEvents(t, spec, 60) {
+			l.Apply(e, &ev.at, ev.in, ev.stream)
+		}
+		cells, stored := store{}, 0
+		cells.flush(l, e)
+		for _, value := range cells {
+			stored += len(value)
+		}
+		var v feature.Version
+		looked := len(l.AppendHead(nil, e, v, v)) + len(l.AppendTail(nil, e, v))
+		if entity, lookup := l.WorstCase(); stored > entity || looked > lookup {
+			t.Fatalf("%d bytes stored, %d looked up; told were %d and %d", stored, looked, entity, lookup)
+		}
+	})
+}

@@ -1,0 +1,153 @@
+package feature
+
+import "encoding/binary"
+
+// hopTiles are the tiles of one hop of one entity, in one packed slice by ascending start:
+//
+//	tile 0                               tile 1
+//	| word | state | state | ... |       | word | state | ...
+//	  8      fixed widths, by name
+//
+// A word is the time of the tile's last event, shifted left over two marks. The tile's start is not stored: it is that
+// time floored to the hop. The states of varying size lie beside, tile by tile.
+//
+// The first `dead` tiles are no longer kept and read as absent: they wait for the next Flush to delete their cells.
+// Tiles that the store never had are dropped at once.
+type hopTiles struct {
+	tiles []byte
+	vars  [][]byte // tile i's are len(hopLayout.vars)*i and on
+	dead  uint32
+	dirty uint32 // how many live tiles have markDirty
+}
+
+const (
+	markDirty  = 1 << 0 // changed since the last Flush
+	markStored = 1 << 1 // a Flush or Restore put it in the store
+	markBits   = 2
+)
+
+func word(tile []byte) int64       { return int64(binary.LittleEndian.Uint64(tile)) }
+func putWord(tile []byte, w int64) { binary.LittleEndian.PutUint64(tile, uint64(w)) }
+func wordTime(tile []byte) int64   { return word(tile) >> markBits }
+
+// firstLive returns the offset of the first tile that is kept, the end if there is none.
+func (ht *hopTiles) firstLive(hl *hopLayout) int { return int(ht.dead) * hl.stride }
+
+// touch finds or makes the tile that begins at start, notes the event time in it, and returns its offset and whether
+// the change is one of the tail: a tile other than the newest came to be or changed.
+func (hl *hopLayout) touch(ht *hopTiles, start, time int64) (off int, tail bool) {
+	off = len(ht.tiles) - hl.stride
+	if off < ht.firstLive(hl) {
+		off = hl.insert(ht, len(ht.tiles), time)
+	} else if last := wordTime(ht.tiles[off:]); last < start {
+		off, tail = hl.insert(ht, len(ht.tiles), time), true
+	} else if last >= start+hl.hop {
+		off, tail = hl.touchClosed(ht, start, time), true
+	}
+	w := word(ht.tiles[off:])
+	if w&markDirty == 0 {
+		ht.dirty++
+	}
+	putWord(ht.tiles[off:], max(w>>markBits, time)<<markBits|w&markStored|markDirty)
+	return off, tail
+}
+
+// touchClosed finds or makes the tile that begins at start, before the newest.
+func (hl *hopLayout) touchClosed(ht *hopTiles, start, time int64) int {
+	i := searchTiles(ht.tiles, hl.stride, markBits, int(ht.dead), len(ht.tiles)/hl.stride, start)
+	if off := i * hl.stride; wordTime(ht.tiles[off:]) < start+hl.hop {
+		return off
+	}
+	return hl.insert(ht, i*hl.stride, time)
+}
+
+// searchTiles returns the index of the first tile in [from, to) that begins at or after start, which is a multiple of
+// the hop; to when there is none. shift is what the tiles' words are shifted by.
+func searchTiles(tiles []byte, stride int, shift uint8, from, to int, start int64) int {
+	for from < to {
+		mid := int(uint(from+to) >> 1)
+		if word(tiles[mid*stride:])>>shift < start {
+			from = mid + 1
+		} else {
+			to = mid
+		}
+	}
+	return from
+}
+
+// insert makes room for a tile with empty states at offset off, and returns off. Its word holds time and no mark.
+func (hl *hopLayout) insert(ht *hopTiles, off int, time int64) int {
+	n := len(ht.tiles)
+	if n+hl.stride > cap(ht.tiles) {
+		// Most entities have few tiles, and those with many have a bounded number: growth is by a quarter, not by
+		// doubling. append rounds up to what the allocator would take anyway.
+		want := n/hl.stride + 1
+		want += min(want/4, 16)
+		grown := append([]byte(nil), make([]byte, want*hl.stride)...)
+		copy(grown, ht.tiles)
+		ht.tiles = grown[:n]
+	}
+	ht.tiles = ht.tiles[:n+hl.stride]
+	copy(ht.tiles[off+hl.stride:], ht.tiles[off:n])
+	clear(ht.tiles[off : off+hl.stride])
+	putWord(ht.tiles[off:], time<<markBits)
+	if nv := len(hl.vars); nv > 0 {
+		i, m := off/hl.stride*nv, len(ht.vars)
+		if m+nv > cap(ht.vars) {
+			grown := append([][]byte(nil), make([][]byte, m+nv+min(m/4, 16*nv))...)
+			copy(grown, ht.vars)
+			ht.vars = grown[:m]
+		}
+		ht.vars = ht.vars[:m+nv]
+		copy(ht.vars[i+nv:], ht.vars[i:m])
+		clear(ht.vars[i : i+nv])
+	}
+	return off
+}
+
+// trim gives up the tiles that begin before cut, and returns how many bytes of variable states that freed.
+func (hl *hopLayout) trim(ht *hopTiles, cut int64) (freed int) {
+	off := ht.firstLive(hl)
+	// A tile begins less than a hop before its last event, so most calls end here, without a division.
+	if off >= len(ht.tiles) || wordTime(ht.tiles[off:]) >= cut+hl.hop {
+		return 0
+	}
+	nv := len(hl.vars)
+	i, n, kept := int(ht.dead), len(ht.tiles)/hl.stride, int(ht.dead)
+	for ; i < n; i++ {
+		tile := ht.tiles[i*hl.stride : (i+1)*hl.stride]
+		w := word(tile)
+		if FloorTo(w>>markBits, hl.hop) >= cut {
+			break
+		}
+		if w&markDirty != 0 {
+			ht.dirty--
+		}
+		for j := i * nv; j < (i+1)*nv; j++ {
+			freed += cap(ht.vars[j])
+			ht.vars[j] = nil
+		}
+		if w&markStored != 0 {
+			putWord(tile, w&^markDirty)
+			copy(ht.tiles[kept*hl.stride:], tile)
+			kept++
+		}
+	}
+	ht.dead = uint32(kept)
+	hl.remove(ht, kept, i)
+	return freed
+}
+
+// remove takes tiles from to to out of the slices.
+func (hl *hopLayout) remove(ht *hopTiles, from, to int) {
+	if from == to {
+		return
+	}
+	n := copy(ht.tiles[from*hl.stride:], ht.tiles[to*hl.stride:])
+	ht.tiles = ht.tiles[:from*hl.stride+n]
+	if nv := len(hl.vars); nv > 0 {
+		n := from*nv + copy(ht.vars[from*nv:], ht.vars[to*nv:])
+		clear(ht.vars[n:])
+		ht.vars = ht.vars[:n]
+	}
+}
