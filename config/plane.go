@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/hex"
 	"time"
 
 	"github.com/freshet-io/freshet/internal/expr"
@@ -54,8 +55,9 @@ type Source struct {
 
 // EventTime says where an event's time comes from.
 type EventTime struct {
-	Field  int        // index into Schema, -1 for the record's Kafka timestamp
-	Format TimeFormat // of an Int64 or String field; a Timestamp field needs none
+	Field  int            // index into Schema, -1 for the record's Kafka timestamp
+	Format TimeFormat     // of an Int64 or String field; a Timestamp field needs none
+	Zone   *time.Location // of a String that names none; nil: such a time is an error
 }
 
 // TimeFormat is the encoding of a time in a field.
@@ -81,6 +83,7 @@ type View struct {
 	Where          *expr.Program // nil: every event
 	Features       []Feature
 	Layout         *feature.Layout // Layout.Feature i is Features[i]
+	Definition     string          // canonical text of what the fingerprint covers; stored beside it, see Diff
 	Fingerprint    Fingerprint
 	MaxEntityBytes int
 }
@@ -92,12 +95,16 @@ type Feature struct {
 	Of        *expr.Program // nil for a count of events
 	Where     *expr.Program // nil: every event that passes the view's
 	Window    time.Duration // 0: lifetime
-	Type      feature.Type  // of the feature's values
+	Spec      feature.AggregatorSpec
+	Type      feature.Type // of the feature's values
 }
 
 // Fingerprint identifies a view's definition: source topic and schema fields used, entity, key, features, windows,
-// expressions. What does not change the numbers (ttl, history, descriptions) is not in it.
+// expressions. What does not change the numbers (ttl, history, descriptions) is not in it. See View.Describe.
 type Fingerprint [8]byte
+
+// String returns the fingerprint in hexadecimal, as topics and Redis fields carry it.
+func (f Fingerprint) String() string { return hex.EncodeToString(f[:]) }
 
 // Service is a named list of features that a model asks for, with features derived from them.
 type Service struct {

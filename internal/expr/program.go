@@ -2,6 +2,7 @@ package expr
 
 import (
 	"fmt"
+	"slices"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
@@ -24,6 +25,7 @@ type Program struct {
 	typ   feature.Type
 	field int  // the variable that the expression is, -1 for any other expression
 	run   node // nil when field >= 0
+	reads []int
 }
 
 // Compile checks src and compiles it. What is wrong with src is an *Error, with every mistake found.
@@ -32,7 +34,7 @@ func Compile(env *Env, src string) (*Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Program{src: src, typ: typ, field: -1}
+	p := &Program{src: src, typ: typ, field: -1, reads: reads(env, tree)}
 	root := tree.Expr()
 	if i, ok := variable(env, tree, root); ok {
 		p.field = i
@@ -89,6 +91,18 @@ func variable(env *Env, tree *ast.AST, e ast.Expr) (int, bool) {
 	return i, ok
 }
 
+// reads returns the variables that a checked tree reads.
+func reads(env *Env, tree *ast.AST) []int {
+	var out []int
+	for _, r := range tree.ReferenceMap() {
+		if i, ok := env.index[r.Name]; ok && len(r.OverloadIDs) == 0 && r.Value == nil {
+			out = append(out, i)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
 // Type returns the type of the values that the program gives.
 func (p *Program) Type() feature.Type { return p.typ }
 
@@ -116,3 +130,6 @@ func (p *Program) Test(row []feature.Value) (pass, ok bool) {
 	}
 	return p.run.test(row)
 }
+
+// Reads returns the variables that the program reads, in ascending order.
+func (p *Program) Reads() []int { return slices.Clone(p.reads) }

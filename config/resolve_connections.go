@@ -1,0 +1,89 @@
+package config
+
+import (
+	"net"
+	"strings"
+)
+
+func (r *resolver) connections() {
+	s := r.spec.Connections
+	if s == nil {
+		return
+	}
+	c := &r.plane.Connections
+	if s.Kafka != nil {
+		c.Kafka = r.kafka(s.Kafka)
+	}
+	if s.Redis != nil {
+		url, ok := r.env.address("connections.redis.url", s.Redis.URL, "redis://", "rediss://", "redis-cluster://",
+			"rediss-cluster://", "redis-sentinel://", "rediss-sentinel://")
+		c.Redis = &Redis{URL: url, TLS: r.tls("connections.redis.tls", s.Redis.TLS)}
+		if ok && s.Redis.TLS != nil && !strings.HasPrefix(string(url), "rediss") {
+			r.errorf(s.Redis.TLS.Pos, "connections.redis.tls needs a rediss URL")
+		}
+	}
+	if s.ClickHouse != nil {
+		r.env.address("connections.clickhouse.url", s.ClickHouse.URL, "clickhouse://", "clickhouses://", "http://", "https://")
+		r.warnf(s.ClickHouse.Pos, "this version checks connections.clickhouse and does not write to it")
+	}
+	if s.Parquet != nil {
+		r.env.address("connections.parquet.url", s.Parquet.URL, "file://", "s3://", "gs://")
+		r.warnf(s.Parquet.Pos, "this version checks connections.parquet and does not write to it")
+	}
+}
+
+func (r *resolver) kafka(s *kafkaSpec) *Kafka {
+	k := &Kafka{TLS: r.tls("connections.kafka.tls", s.TLS)}
+	for _, b := range s.Brokers {
+		v, ok := r.env.text("connections.kafka.brokers", b)
+		if !ok || !b.Set {
+			continue
+		}
+		for _, addr := range strings.Split(v, ",") {
+			addr = strings.TrimSpace(addr)
+			if host, port, err := net.SplitHostPort(addr); err != nil || host == "" || !validPort(port) {
+				r.errorf(b.Pos, "connections.kafka.brokers must be addresses host:port")
+				continue
+			}
+			k.Brokers = append(k.Brokers, addr)
+		}
+	}
+	if len(s.Brokers) == 0 {
+		r.errorf(s.Pos, "connections.kafka names no brokers")
+	}
+	if s.SASL != nil {
+		user, _ := r.env.text("connections.kafka.sasl.username", s.SASL.Username)
+		k.SASL = &SASL{
+			Mechanism: s.SASL.Mechanism.V,
+			Username:  user,
+			Password:  r.env.secret("connections.kafka.sasl.password", s.SASL.Password),
+		}
+	}
+	k.ReplicationFactor = min(3, max(len(k.Brokers), 1))
+	if s.ReplicationFactor.Set {
+		k.ReplicationFactor = s.ReplicationFactor.V
+		if k.ReplicationFactor < 1 || k.ReplicationFactor > 32 {
+			r.errorf(s.ReplicationFactor.Pos, "connections.kafka.replication_factor must be from 1 to 32")
+		}
+	}
+	k.MinInsyncReplicas = min(2, k.ReplicationFactor)
+	if s.MinInsyncReplicas.Set {
+		k.MinInsyncReplicas = s.MinInsyncReplicas.V
+		if k.MinInsyncReplicas < 1 || k.MinInsyncReplicas > k.ReplicationFactor {
+			r.errorf(s.MinInsyncReplicas.Pos, "connections.kafka.min_insync_replicas must be from 1 to replication_factor, %d", k.ReplicationFactor)
+		}
+	}
+	return k
+}
+
+func (r *resolver) tls(what string, s *tlsSpec) *TLS {
+	if s == nil {
+		return nil
+	}
+	t := &TLS{CA: r.path(what+".ca", s.CA), Cert: r.path(what+".cert", s.Cert), Key: r.path(what+".key", s.Key)}
+	t.ServerName, _ = r.env.text(what+".server_name", s.ServerName)
+	if s.Cert.Set != s.Key.Set {
+		r.errorf(s.Pos, "%s needs both cert and key, or neither", what)
+	}
+	return t
+}
