@@ -1,0 +1,88 @@
+package online
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/freshet-io/freshet/internal/feature"
+)
+
+// A canary is one field of a hash. It is laid out as a head without a tail, so that the guard takes it for one:
+//
+//	0      1         25          49
+//	┌──────┬─────────┬───────────┬──────────┐
+//	│ 0xCA │ version │ 24 × 0x00 │ identity │
+//	└──────┴─────────┴───────────┴──────────┘
+const (
+	canaryField  = "v"
+	canaryFormat = 0xca
+)
+
+// canary is what a task said on a node. The zero value is no canary.
+type canary struct {
+	found   bool
+	version feature.Version
+	id      string // see Node.ID
+}
+
+func appendCanary(dst []byte, v feature.Version, id string) []byte {
+	dst = append(dst, canaryFormat)
+	dst = append(dst, v[:]...)
+	dst = append(dst, make([]byte, versionSize)...)
+	return append(dst, id...)
+}
+
+// parseCanary takes what is no canary for none: it is lost, then, and written anew.
+func parseCanary(b []byte) canary {
+	if len(b) < headPrefix || b[0] != canaryFormat {
+		return canary{}
+	}
+	return canary{found: true, version: feature.Version(versionOf(b)), id: string(b[headPrefix:])}
+}
+
+// ErrNewerWriter is returned when a canary is refused: another worker has published newer versions of the same task.
+var ErrNewerWriter = errors.New("redis holds a newer canary: another worker owns this task")
+
+// SetCanary records on a node that every write of the task called name up to v has been acknowledged, all of them since
+// the node had the identity n.ID. The identity must have been read before those writes were sent.
+func (c *Client) SetCanary(ctx context.Context, n Node, name string, v feature.Version) error {
+	return c.setCanaries(ctx, []Node{n}, name, v)[0]
+}
+
+// setCanaries sets a canary on each node and returns an error or nil for each.
+func (c *Client) setCanaries(ctx context.Context, nodes []Node, name string, v feature.Version) []error {
+	ctx, cancel := c.bound(ctx)
+	defer cancel()
+	batch, out := make([]Write, len(nodes)), make([]Outcome, len(nodes))
+	for i, n := range nodes {
+		batch[i] = Write{Key: canaryKey(n.tag, name), HeadField: canaryField, TailField: canaryField + ":t", Head: appendCanary(nil, v, n.ID)}
+	}
+	errs := make([]error, len(nodes))
+	err := c.write(ctx, batch, out)
+	for i := range out {
+		switch out[i] {
+		case Accepted:
+		case Refused:
+			errs[i] = fmt.Errorf("set canary %s on redis at %s: %w", name, nodes[i].Addr, ErrNewerWriter)
+		default:
+			errs[i] = fmt.Errorf("set canary %s on redis at %s: %w", name, nodes[i].Addr, err)
+		}
+	}
+	return errs
+}
+
+// Canary reads the canary called name on a node: its version and the identity it was written under. It is not ok if there
+// is none.
+func (c *Client) Canary(ctx context.Context, n Node, name string) (v feature.Version, id string, ok bool, err error) {
+	ctx, cancel := c.bound(ctx)
+	defer cancel()
+	b, err := n.client.HGet(ctx, string(canaryKey(n.tag, name)), canaryField).Bytes()
+	if err != nil && err != redis.Nil {
+		return v, "", false, fmt.Errorf("canary %s on redis at %s: %w", name, n.Addr, err)
+	}
+	got := parseCanary(b)
+	return got.version, got.id, got.found, nil
+}
