@@ -1,0 +1,354 @@
+package serving
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/freshet-io/freshet/internal/feature"
+	"github.com/freshet-io/freshet/internal/online"
+)
+
+// Fetcher reads fields of entities from the online store: out[i][j] is Fields[j] of reqs[i], nil when absent.
+type Fetcher interface {
+	Fetch(ctx context.Context, reqs []online.FetchRequest, out [][][]byte) error
+}
+
+// batch is one lookup on its way: columns in, then values by row. It is reused; a face fills columns, calls run, and
+// reads the rest before it gives the batch back. Values share memory with the request and with what was fetched.
+type batch struct {
+	plan    *plan
+	at      int64 // the reader's clock, microseconds
+	rows    int
+	columns [][]feature.Value // for each of plan.columns, a value a row
+	groups  []groupRows       // for each of plan.groups
+	derived []feature.Value   // row by row, for each of plan.derived
+	version []feature.Version // for each of plan.views: the newest read; zero when nothing was
+
+	reader   feature.Reader
+	requests []online.FetchRequest
+	fetched  [][][]byte
+	fields   [][]byte // backs fetched
+	keyBytes []byte
+	keyEnds  []int
+	keyVals  []feature.Value
+	distinct map[string]int32
+	torn     []cell
+	row      []feature.Value
+}
+
+// groupRows holds the distinct entities of a group, each with the group's values and, for each view, what was found.
+type groupRows struct {
+	index  []int32 // row → distinct entity
+	first  int     // the first entity's place among the requests
+	n      int     // distinct entities
+	values []feature.Value
+	found  []found
+}
+
+// found is what was read of one view of one entity.
+type found struct {
+	status fieldStatus // of the view's nulls: NULL_VALUE where the entity is present
+	time   int64       // the view's timestamp, 0 when the entity was not found
+}
+
+// cell is one view of one distinct entity.
+type cell struct{ group, entity, view int }
+
+// resize returns s with length n, its elements not cleared.
+func resize[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n)
+	}
+	return s[:n]
+}
+
+// reset prepares the batch for a plan.
+func (b *batch) reset(pl *plan, at int64) {
+	b.plan, b.at, b.rows = pl, at, 0
+	for len(b.columns) < len(pl.columns) {
+		b.columns = append(b.columns, nil)
+	}
+	for i := range b.columns {
+		b.columns[i] = b.columns[i][:0]
+	}
+	for len(b.groups) < len(pl.groups) {
+		b.groups = append(b.groups, groupRows{})
+	}
+	b.version = resize(b.version, len(pl.views))
+	clear(b.version)
+}
+
+// release forgets the lookup's data, so that a waiting batch keeps nothing alive, and tells whether the batch is small
+// enough to wait for the next lookup.
+func (b *batch) release() bool {
+	const most = 16 << 10 // values
+	size := cap(b.fields) + cap(b.derived)
+	for i := range b.columns {
+		clear(b.columns[i][:cap(b.columns[i])])
+		size += cap(b.columns[i])
+	}
+	for i := range b.groups {
+		clear(b.groups[i].values)
+		size += cap(b.groups[i].values)
+	}
+	clear(b.derived)
+	clear(b.fields)
+	clear(b.requests)
+	clear(b.fetched)
+	clear(b.distinct)
+	clear(b.row)
+	clear(b.keyVals)
+	b.plan = nil
+	return size <= most
+}
+
+// checkRows finds the number of rows, which every column must have.
+func (b *batch) checkRows() *Error {
+	if len(b.plan.columns) == 0 {
+		return invalid("missing", "no columns; name the entities to look up").at("entities")
+	}
+	b.rows = len(b.columns[0])
+	for i := range b.plan.columns[1:] {
+		if n := len(b.columns[i+1]); n != b.rows {
+			return invalid("value_error", "%d values, but %s has %d", n, b.plan.columns[0].name, b.rows).at("entities", b.plan.columns[i+1].name)
+		}
+	}
+	if b.rows == 0 {
+		return invalid("too_short", "no rows").at("entities", b.plan.columns[0].name)
+	}
+	return nil
+}
+
+// run looks the rows up.
+func (b *batch) run(ctx context.Context, l *Lookups) *Error {
+	if err := b.checkRows(); err != nil {
+		return err
+	}
+	b.requests = b.requests[:0]
+	for g := range b.plan.groups {
+		if err := b.addRequests(g, l.plane.Project); err != nil {
+			return err
+		}
+	}
+	if err := b.fetch(ctx, l); err != nil {
+		return err
+	}
+	if err := b.evaluate(ctx, l); err != nil {
+		return err
+	}
+	b.derive()
+	b.count()
+	return nil
+}
+
+// addRequests adds a request for each distinct entity of a group.
+func (b *batch) addRequests(g int, project string) *Error {
+	group, rows := &b.plan.groups[g], &b.groups[g]
+	b.keyBytes, b.keyEnds = b.keyBytes[:0], b.keyEnds[:0]
+	b.keyVals = resize(b.keyVals, len(group.keys))
+	var scratch [128]byte
+	for r := range b.rows {
+		for i, c := range group.keys {
+			b.keyVals[i] = b.columns[c][r]
+		}
+		key, err := feature.AppendKey(scratch[:0], b.keyVals...)
+		if err != nil {
+			return invalid("value_error", "%v", err).at("entities", b.plan.columns[group.keys[0]].name).inRow(r)
+		}
+		b.keyBytes = online.AppendKey(b.keyBytes, project, group.entity.Name, key)
+		b.keyEnds = append(b.keyEnds, len(b.keyBytes))
+	}
+	keys := string(b.keyBytes)
+	rows.index = resize(rows.index, b.rows)
+	rows.first = len(b.requests)
+	if b.distinct == nil {
+		b.distinct = make(map[string]int32)
+	}
+	clear(b.distinct)
+	start := 0
+	for r, end := range b.keyEnds {
+		key := keys[start:end]
+		start = end
+		u, seen := int32(len(b.requests)-rows.first), false
+		if b.rows > 1 {
+			if at, ok := b.distinct[key]; ok {
+				u, seen = at, true
+			} else {
+				b.distinct[key] = u
+			}
+		}
+		rows.index[r] = u
+		if !seen {
+			b.requests = append(b.requests, online.FetchRequest{Key: key, Fields: group.fields})
+		}
+	}
+	rows.n = len(b.requests) - rows.first
+	return nil
+}
+
+// fetch reads all entities of all groups at once.
+func (b *batch) fetch(ctx context.Context, l *Lookups) *Error {
+	b.fetched = resize(b.fetched, len(b.requests))
+	total := 0
+	for i := range b.requests {
+		total += len(b.requests[i].Fields)
+	}
+	b.fields = resize(b.fields, total)
+	clear(b.fields)
+	total = 0
+	for i := range b.requests {
+		n := len(b.requests[i].Fields)
+		b.fetched[i] = b.fields[total : total+n : total+n]
+		total += n
+	}
+	return l.fetch(ctx, b.requests, b.fetched)
+}
+
+// evaluate reads every view of every distinct entity at the reader's clock.
+func (b *batch) evaluate(ctx context.Context, l *Lookups) *Error {
+	b.torn = b.torn[:0]
+	for g := range b.plan.groups {
+		group, rows := &b.plan.groups[g], &b.groups[g]
+		rows.values = resize(rows.values, rows.n*group.width)
+		rows.found = resize(rows.found, rows.n*len(group.views))
+		for u := range rows.n {
+			for v := range group.views {
+				at := cell{g, u, v}
+				err := b.read(at, b.fetched[rows.first+u])
+				if errors.Is(err, feature.ErrTornBlob) {
+					b.torn = append(b.torn, at)
+				} else if err != nil {
+					return b.unreadable(at, err)
+				}
+			}
+		}
+	}
+	if len(b.torn) == 0 {
+		return nil
+	}
+	return b.readAgain(ctx, l)
+}
+
+// read evaluates one cell from the fields of its entity.
+func (b *batch) read(at cell, fields [][]byte) error {
+	group, rows := &b.plan.groups[at.group], &b.groups[at.group]
+	view := &group.views[at.view]
+	slot := at.entity*group.width + view.slot
+	out := rows.values[slot : slot+len(view.want)]
+	st, eventTime, version, err := b.reader.Read(view.view.Layout, fields[2*at.view], fields[2*at.view+1], b.at, view.want, out)
+	if err != nil {
+		return err
+	}
+	f := found{status: viewStatus(st), time: eventTime}
+	if f.status == statusNotFound {
+		f.time = 0
+	}
+	rows.found[at.entity*len(group.views)+at.view] = f
+	if newest := &b.version[view.global]; bytes.Compare(version[:], newest[:]) > 0 {
+		*newest = version
+	}
+	return nil
+}
+
+// readAgain fetches the entities of torn cells once more: a writer that was between a view's two parts is done by now.
+// Numbers are never made of parts that do not belong together; what is still torn fails the lookup, and a client that
+// tries again will find it whole.
+func (b *batch) readAgain(ctx context.Context, l *Lookups) *Error {
+	l.metrics.torn.Add(float64(len(b.torn)))
+	requests := make([]online.FetchRequest, len(b.torn))
+	fetched := make([][][]byte, len(b.torn))
+	for i, at := range b.torn {
+		requests[i] = b.requests[b.groups[at.group].first+at.entity]
+		fetched[i] = make([][]byte, len(requests[i].Fields))
+	}
+	if err := l.fetch(ctx, requests, fetched); err != nil {
+		return err
+	}
+	for i, at := range b.torn {
+		err := b.read(at, fetched[i])
+		if errors.Is(err, feature.ErrTornBlob) {
+			view := b.plan.groups[at.group].views[at.view].view
+			return &Error{Kind: Unavailable, Row: -1, Message: fmt.Sprintf("view %s is being rewritten, try again", view.Name), Err: err}
+		}
+		if err != nil {
+			return b.unreadable(at, err)
+		}
+	}
+	return nil
+}
+
+func (b *batch) unreadable(at cell, err error) *Error {
+	view := b.plan.groups[at.group].views[at.view].view
+	key := b.requests[b.groups[at.group].first+at.entity].Key
+	return &Error{Kind: Internal, Row: -1, Message: "stored features of view " + view.Name + " cannot be read",
+		Err: fmt.Errorf("read view %s of %s: %w", view.Name, key, err)}
+}
+
+// derive computes the service's derived features of every row.
+func (b *batch) derive() {
+	pl := b.plan
+	b.derived = resize(b.derived, b.rows*len(pl.derived))
+	if len(pl.derived) == 0 {
+		return
+	}
+	b.row = resize(b.row, len(pl.gather)+len(pl.request))
+	for r := range b.rows {
+		for i, o := range pl.gather {
+			b.row[i] = *b.value(o, r)
+		}
+		for i, c := range pl.request {
+			b.row[len(pl.gather)+i] = b.columns[c][r]
+		}
+		for i, d := range pl.derived {
+			out := &b.derived[r*len(pl.derived)+i]
+			var scratch feature.Value
+			v, ok := d.Program.Eval(b.row, &scratch)
+			if !ok {
+				d.failed.Inc()
+				*out = feature.Value{}
+				continue
+			}
+			*out = *v
+		}
+	}
+}
+
+// value returns a stored feature of a row.
+func (b *batch) value(o planOutput, row int) *feature.Value {
+	rows := &b.groups[o.group]
+	return &rows.values[int(rows.index[row])*b.plan.groups[o.group].width+o.slot]
+}
+
+// foundAt returns what was found of a stored feature's view for a row.
+func (b *batch) foundAt(o planOutput, row int) *found {
+	rows := &b.groups[o.group]
+	return &rows.found[int(rows.index[row])*len(b.plan.groups[o.group].views)+o.view]
+}
+
+// count counts the features read, by view and status.
+func (b *batch) count() {
+	for g := range b.plan.groups {
+		group, rows := &b.plan.groups[g], &b.groups[g]
+		for v := range group.views {
+			view := &group.views[v]
+			var tally [len(statusNames)]int
+			for u := range rows.n {
+				null := rows.found[u*len(group.views)+v].status
+				for i := range view.want {
+					if rows.values[u*group.width+view.slot+i].IsNull() {
+						tally[null]++
+					} else {
+						tally[statusPresent]++
+					}
+				}
+			}
+			for s, n := range tally {
+				if n > 0 {
+					view.counters[s].Add(float64(n))
+				}
+			}
+		}
+	}
+}

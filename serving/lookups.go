@@ -1,0 +1,132 @@
+package serving
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/freshet-io/freshet/config"
+	"github.com/freshet-io/freshet/internal/online"
+)
+
+// Options tune lookups. The zero value of each field stands for its default.
+type Options struct {
+	Logger     *slog.Logger          // default: discard
+	Clock      func() time.Time      // the reader's clock; default time.Now
+	Registerer prometheus.Registerer // default: metrics are counted and not exposed
+	Version    string                // what GetFeastServingInfo answers; default "dev"
+
+	MaxRows      int           // of one request; default 1,000
+	MaxFeatures  int           // of one request that lists them; default 1,000
+	MaxBodyBytes int           // of one request; default 4 MiB
+	Timeout      time.Duration // of one request that names none; default 1 s
+	MaxTimeout   time.Duration // that a request may name; default 10 s
+
+	// Ready reports why lookups cannot be answered now, for health checks; nil: always ready.
+	Ready func(context.Context) error
+}
+
+func (o *Options) setDefaults() {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	if o.Version == "" {
+		o.Version = "dev"
+	}
+	defaultTo(&o.MaxRows, 1000)
+	defaultTo(&o.MaxFeatures, 1000)
+	defaultTo(&o.MaxBodyBytes, 4<<20)
+	defaultTo(&o.Timeout, time.Second)
+	defaultTo(&o.MaxTimeout, 10*time.Second)
+	if o.Ready == nil {
+		o.Ready = func(context.Context) error { return nil }
+	}
+}
+
+func defaultTo[T int | time.Duration](field *T, value T) {
+	if *field <= 0 {
+		*field = value
+	}
+}
+
+// Lookups answers lookups over a plane's online store. Safe for concurrent use.
+type Lookups struct {
+	plane   *config.Plane
+	store   Fetcher
+	opts    Options
+	metrics *metrics
+	planner planner
+	batches sync.Pool // of *batch
+	wires   sync.Pool // of *wire
+
+	logged   atomic.Int64 // when a failure was last logged, Unix nanoseconds
+	unlogged atomic.Int64 // failures since then
+}
+
+// New returns the lookups of a plane.
+func New(plane *config.Plane, store Fetcher, opts Options) (*Lookups, error) {
+	opts.setDefaults()
+	m, err := newMetrics(opts.Registerer, plane)
+	if err != nil {
+		return nil, fmt.Errorf("register lookup metrics: %w", err)
+	}
+	l := &Lookups{plane: plane, store: store, opts: opts, metrics: m}
+	l.planner = planner{catalog: newCatalog(plane), metrics: m, maxFeatures: opts.MaxFeatures, plans: make(map[string]*plan)}
+	l.batches.New = func() any { return new(batch) }
+	l.wires.New = func() any { return new(wire) }
+	return l, nil
+}
+
+// begin returns a batch for a lookup of the plan as of now.
+func (l *Lookups) begin(pl *plan) *batch {
+	b := l.batches.Get().(*batch)
+	b.reset(pl, l.opts.Clock().UnixMicro())
+	return b
+}
+
+// end takes the batch back; its values must not be used any more.
+func (l *Lookups) end(b *batch) {
+	if b.release() {
+		l.batches.Put(b)
+	}
+}
+
+// fetch reads from the store and tells a store that is away from a request whose time is up.
+func (l *Lookups) fetch(ctx context.Context, reqs []online.FetchRequest, out [][][]byte) *Error {
+	if len(reqs) == 0 {
+		return nil
+	}
+	err := l.store.Fetch(ctx, reqs, out)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded):
+		return &Error{Kind: Deadline, Row: -1, Message: "the online store did not answer in time", Err: err}
+	}
+	return &Error{Kind: Unavailable, Row: -1, Message: "the online store is not available", Err: err}
+}
+
+// log writes what the operator has to know: the client's mistakes are the client's. While the store is away every
+// lookup fails alike, so at most one a second is written, with how many were left out.
+func (l *Lookups) log(ctx context.Context, f face, err *Error) {
+	if err.Kind < Unavailable {
+		return
+	}
+	now := time.Now().UnixNano()
+	last := l.logged.Load()
+	if now-last < int64(time.Second) || !l.logged.CompareAndSwap(last, now) {
+		l.unlogged.Add(1)
+		return
+	}
+	l.opts.Logger.LogAttrs(ctx, slog.LevelWarn, "lookup failed", slog.String("face", faceNames[f]),
+		slog.String("kind", err.Kind.String()), slog.Int64("others", l.unlogged.Swap(0)), slog.Any("error", err))
+}
