@@ -1,0 +1,3 @@
+package feature
+
+func newMax(s AggregatorSpec) Aggregator { return extreme{typ: s.In} }
