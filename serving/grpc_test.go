@@ -2,6 +2,7 @@ package serving
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -270,11 +271,17 @@ func TestMessagesAreFeastsOnTheWire(t *testing.T) {
 	f(value(feature.TimestampValue(1_700_000_000_999_999)), "4080e2cfaa06")
 	f(&typespb.Value{Val: &typespb.Value_NullVal{}}, "980100")
 	f(&typespb.Value{Val: &typespb.Value_FloatVal{FloatVal: 0.25}}, "350000803e")
-	f(&servingpb.GetOnlineFeaturesRequest{
+	// A request as other clients order its fields.
+	b, err := hex.DecodeString("0a0173" + "1a090a016b12040a022001" + "2001" + "3001")
+	var got servingpb.GetOnlineFeaturesRequest
+	want := &servingpb.GetOnlineFeaturesRequest{
 		Kind:             &servingpb.GetOnlineFeaturesRequest_FeatureService{FeatureService: "s"},
 		Entities:         map[string]*typespb.RepeatedValue{"k": repeated(num(1))},
 		FullFeatureNames: true, IncludeFeatureViewVersionMetadata: true,
-	}, "0a0173"+"1a090a016b12040a022001"+"2001"+"3001")
+	}
+	if err := errors.Join(err, proto.Unmarshal(b, &got)); err != nil || !proto.Equal(&got, want) {
+		t.Errorf("got %v, %v; want %v", &got, err, want)
+	}
 }
 
 // Both faces answer the same request with the same values, statuses and timestamps.
