@@ -14,8 +14,6 @@ import (
 	"github.com/freshet-io/freshet/deploy/demo/internal/flightfile"
 )
 
-//go:generate sh -c "go run ./internal/genflights \"$FLIGHTS_CSV\" flights.bin.zst"
-
 //go:embed flights.bin.zst
 var flightsFile []byte
 
