@@ -99,7 +99,8 @@ func List(ctx context.Context, client *kgo.Client, topic string, filter Filter) 
 // topicSpans asks for the readable part of each partition. The end is the last stable offset: what lies behind it
 // belongs to transactions that are not decided yet.
 func topicSpans(ctx context.Context, client *kgo.Client, topic string) (map[int32]span, error) {
-	if level, ok := client.OptValue(kgo.FetchIsolationLevel).(kgo.IsolationLevel); !ok || level != kgo.ReadCommitted() {
+	const readCommitted = int8(1) // in Kafka's protocol, which is what the client tells
+	if client.OptValue(kgo.FetchIsolationLevel) != readCommitted || client.OptValue(kgo.KeepControlRecords) != true {
 		return nil, errors.New("read dead letters: the client does not have DeadLetterOptions")
 	}
 	adm := kadm.NewClient(client)

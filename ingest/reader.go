@@ -62,10 +62,7 @@ func (r *Reader) Read(rec *kgo.Record, row []feature.Value) (at int64, unknown i
 func (r *Reader) read(payload []byte, kafkaMicros int64, row []feature.Value) (at int64, unknown int, err *FieldError) {
 	unknown, decodeErr := r.decoder.Decode(payload, row)
 	if decodeErr != nil {
-		if !errors.As(decodeErr, &err) {
-			err = &FieldError{Class: Malformed, Reason: decodeErr.Error()}
-		}
-		return 0, 0, err
+		return 0, 0, fieldError(decodeErr)
 	}
 	if at, err = eventTime(r.src, row, kafkaMicros); err != nil {
 		return 0, 0, err
@@ -134,6 +131,15 @@ func (r *Reader) AppendRecordKey(dst []byte, row []feature.Value) ([]byte, *Fiel
 		return dst, &FieldError{Class: BadKey, Reason: "record key of " + strconv.Itoa(n) + " bytes; at most " + strconv.Itoa(feature.MaxKeyBytes)}
 	}
 	return key, nil
+}
+
+// fieldError unwraps a decoder's error, which is a *FieldError by contract.
+func fieldError(err error) *FieldError {
+	var fe *FieldError
+	if !errors.As(err, &fe) {
+		return &FieldError{Class: Malformed, Reason: err.Error()}
+	}
+	return fe
 }
 
 func nullKey(f *config.Field) *FieldError {
