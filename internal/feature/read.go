@@ -342,10 +342,8 @@ func (r *Reader) window(l *Layout, f *featureLayout, t int64) (Value, error) {
 		states = states[s.off:]
 	}
 	if r.outside {
-		for i := range n {
-			if err := s.agg.Validate(states[i*hl.stride : i*hl.stride+s.width]); err != nil {
-				return Value{}, err
-			}
+		if err := validRun(s.agg, states, s.width, hl.stride, n); err != nil {
+			return Value{}, err
 		}
 		if newest != nil {
 			if err := s.agg.Validate(newest[s.off : s.off+s.width]); err != nil {
@@ -361,6 +359,17 @@ func (r *Reader) window(l *Layout, f *featureLayout, t int64) (Value, error) {
 		s.agg.Merge(dst, newest[s.off:s.off+s.width])
 	}
 	return r.result(s, dst), nil
+}
+
+// validRun checks n states of a fixed width, stride bytes apart.
+func validRun(agg Aggregator, states []byte, width, stride, n int) error {
+	for ; n > 0; n-- {
+		if err := agg.Validate(states[:width:width]); err != nil {
+			return err
+		}
+		states = states[min(stride, len(states)):]
+	}
+	return nil
 }
 
 // mergeVars evaluates a feature whose states vary in size, over tiles from to to.
