@@ -7,9 +7,10 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// approxDistinct is approx_distinct: the number of different values of any scalar type, as int64; 0 over none. 0.0 and
-// -0.0 are one value. It is a HyperLogLog sketch of 2^12 registers: the standard error is 1.6 %, and about 0.2 % up to a thousand
-// values. States depend on the set of values alone: every order and split of the same values gives the same bytes.
+// approxDistinct is approx_distinct: the number of different values of any scalar type, as int64; 0 over none. 0.0
+// and -0.0 are one value. It is a HyperLogLog sketch of 2^12 registers: the standard error is 1.6 %, and about 0.2 %
+// up to a thousand values. States depend on the set of values alone: every order and split of the same values gives
+// the same bytes.
 //
 // State: nil, or a sparse or dense sketch (see hll.go) of the xxhash64 of each value's type byte and content: for Bool,
 // Int64, Timestamp and Float64 their eight bytes, little-endian; for String and Bytes their bytes. At most 3073 bytes.

@@ -2,9 +2,10 @@ package feature
 
 import "fmt"
 
-// approxQuantile is approx_quantile: the value of rank floor(q*(n-1)) of the n values in ascending order, counted from 0,
-// of int64 or float64, as float64; null over no values. It is a DDSketch: a result is within 1 % of the value of that rank, and
-// the least and the largest value are exact; ddsketch.go states what happens to values over a very wide range.
+// approxQuantile is approx_quantile: the value of rank floor(q*(n-1)) of the n values in ascending order, counted
+// from 0, of int64 or float64, as float64; null over no values. It is a DDSketch: a result is within 1 % of the value
+// of that rank, and the least and the largest value are exact; ddsketch.go states what happens to values over a very
+// wide range.
 //
 // State: nil, or a sketch (see ddsketch.go), at most 1280 bytes.
 type approxQuantile struct {

@@ -23,7 +23,8 @@ var approxQuantileProof = proof{
 		}
 		return Float64Value(exactQuantile(in, spec.Q))
 	},
-	// The test's samples are few enough for level 0, at which a result is within 1 %, or a unit of the smallest float64.
+	// The test's samples are few enough for level 0, at which a result is within 1 %, or a unit of the smallest
+	// float64.
 	same: func(_ AggregatorSpec, in []sample, got, want Value) error {
 		if len(in) == 0 {
 			return nullOnly(got)

@@ -27,8 +27,8 @@ func MaxInputBytes(spec AggregatorSpec) int {
 }
 
 // MaxStateBytes returns the largest number of bytes of a state that Add makes: exactly Width for a fixed width, the
-// bound that the aggregation states for a varying one, 0 for a spec that NewAggregator refuses. It is what a tile of the
-// aggregation can cost; a merge of many top_k tiles can be larger, and is not stored.
+// bound that the aggregation states for a varying one, 0 for a spec that NewAggregator refuses. It is what a tile of
+// the aggregation can cost; a merge of many top_k tiles can be larger, and is not stored.
 func MaxStateBytes(spec AggregatorSpec) int {
 	a, _, err := NewAggregator(spec)
 	if err != nil {

@@ -7,20 +7,21 @@ import (
 	"math/bits"
 )
 
-// A DDSketch counts values in bins whose width is in proportion to the values: 35 for each power of two, at the fractions
-// binStart, so that the middle of a bin is within 1 % of all values in it. The bins' edges are integers compared with the bits of the float64: no
-// logarithm is taken, and every machine puts a value into the same bin. Zero has a bin of its own, and each sign
-// has its own bins.
+// A DDSketch counts values in bins whose width is in proportion to the values: 35 for each power of two, at the
+// fractions binStart, so that the middle of a bin is within 1 % of all values in it. The bins' edges are integers
+// compared with the bits of the float64: no logarithm is taken, and every machine puts a value into the same bin.
+// Zero has a bin of its own, and each sign has its own bins.
 //
-// The sketch is bounded by its size. When it would be larger than ddsMaxBytes, every two neighbouring bins are joined, over all values
-// alike, as often as is needed; the number of times is its level, and a result is then within 2, 4, 8, ... % (ddsError). At level 0
-// there is room for 600 neighbouring bins of up to 127 values each, so for values that fill the range of 1 to 100,000 without a gap.
-// A level is a property of the multiset of values: every order and split of the same values gives the same bytes.
+// The sketch is bounded by its size. When it would be larger than ddsMaxBytes, every two neighbouring bins are
+// joined, over all values alike, as often as is needed; the number of times is its level, and a result is then within
+// 2, 4, 8, ... % (ddsError). At level 0 there is room for 600 neighbouring bins of up to 127 values each, so for
+// values that fill the range of 1 to 100,000 without a gap. A level is a property of the multiset of values: every
+// order and split of the same values gives the same bytes.
 //
 //	level       1 byte
 //	min, max    8 bytes each, float64, little-endian; exact
-//	bins        ascending, for each: the number of empty bins since the one before (since the least possible one for the first),
-//	            then its count, both as uvarints
+//	bins        ascending, for each: the number of empty bins since the one before (for the first, since leastKey), then
+//	            its count, both as uvarints
 //
 // Bins are numbered by key: 0 for zero, m+1 for the m-th bin of positive values and -(m+1) of negative ones.
 const (
@@ -281,8 +282,8 @@ func ddsFit(b []byte) []byte {
 	return b
 }
 
-// ddsQuantile returns the value of rank floor(q*(n-1)) of n, counted from 0: the least and the largest exactly, others from the middle of
-// their bin.
+// ddsQuantile returns the value of rank floor(q*(n-1)) of n, counted from 0: the least and the largest exactly,
+// others from the middle of their bin.
 func ddsQuantile(b []byte, q float64) float64 {
 	var n uint64
 	for i := ddsHeader; i < len(b); {

@@ -9,7 +9,8 @@ import (
 // A float sum is a pair of float64, hi the sum rounded and lo what the rounding left: about 106 bits, so that neither
 // the number of values nor their order changes the result by more than 1e-12 of the sum of their magnitudes.
 //
-// The pair is stored in 16 bytes, hi then lo. The two lowest bits of lo's mantissa, far below anything that matters, are flags:
+// The pair is stored in 16 bytes, hi then lo. The two lowest bits of lo's mantissa, far below anything that matters,
+// are flags:
 //
 //	bit 0  the pair holds a sum; clear only for the empty sum, which is all zero bytes
 //	bit 1  hi and lo are divided by 2^64, because the sum was once past the largest float64

@@ -9,9 +9,9 @@ import (
 
 // extreme is min and max, of the type of the input; null over no values. Exact; -0.0 is less than 0.0.
 //
-// State: 8 bytes, the value mapped to an unsigned number that sorts as the values do for max, and opposite to them for
-// min, so that the extreme is the largest. Zero, which no finite float64 maps to, is the empty state of float64. For int64
-// and timestamp, which use every number, a ninth byte is 1 once there is a value.
+// State: 8 bytes, the value mapped to an unsigned number that sorts as the values do for max, and opposite to them
+// for min, so that the extreme is the largest. Zero, which no finite float64 maps to, is the empty state of float64.
+// For int64 and timestamp, which use every number, a ninth byte is 1 once there is a value.
 type extreme struct {
 	typ  Type
 	flip uint64 // all ones for min

@@ -10,12 +10,14 @@ import (
 // A HyperLogLog sketch of 64-bit hashes, in one of two forms:
 //
 //	sparse  0x01, then at most hllMaxSparse entries of 3 bytes, big-endian, ascending: the hash's first 18 bits, then in
-//	        6 bits the rank of the other 46 (1 + number of leading zeros). One entry for each 18-bit prefix seen, with its largest rank.
+//	        6 bits the rank of the other 46 (1 + number of leading zeros). One entry for each 18-bit prefix seen, with
+//	        its largest rank.
 //	dense   0x02, then 4096 registers of 6 bits, packed little-endian, register r at bit 6r: the largest rank of the other
 //	        52 bits of the hashes whose first 12 bits are r, 0 for none.
 //
-// The sparse form counts to a fraction of a percent, as 2^18 registers would; it turns dense when one more entry would make it as large as the dense form.
-// Whether a sketch is sparse depends on the set of hashes alone, not on how it came together.
+// The sparse form counts to a fraction of a percent, as 2^18 registers would; it turns dense when one more entry
+// would make it larger than the dense form. Whether a sketch is sparse depends on the set of hashes alone, not on how
+// it came together.
 const (
 	hllSparse = 1
 	hllDense  = 2
@@ -205,8 +207,8 @@ func hllEstimate(b []byte) int64 {
 	return int64(math.Min(math.Round(ertlEstimate(&histogram)), 1<<62)) // infinite when all registers are full
 }
 
-// ertlEstimate is Ertl's improved raw estimator ("New cardinality estimation algorithms for HyperLogLog sketches", 2017,
-// algorithm 6), which needs no correction tables. histogram[k] is the number of registers with rank k.
+// ertlEstimate is Ertl's improved raw estimator ("New cardinality estimation algorithms for HyperLogLog sketches",
+// 2017, algorithm 6), which needs no correction tables. histogram[k] is the number of registers with rank k.
 func ertlEstimate(histogram *[64]int) float64 {
 	const m = hllRegisters
 	z := m * ertlTau(1-float64(histogram[hllMaxRank])/m)

@@ -49,8 +49,8 @@ func (a int128) abs() (mag int128, negative bool) {
 	return int128{hi: hi, lo: lo}, true
 }
 
-// meanOf returns a/n, rounded to within one unit in the last place; n is positive and |a| <= n*2^63, which holds for every sum
-// of n int64 values. Other a give some finite number.
+// meanOf returns a/n, rounded to within one unit in the last place; n is positive and |a| <= n*2^63, which holds for
+// every sum of n int64 values. Other a give some finite number.
 func (a int128) meanOf(n uint64) float64 {
 	mag, negative := a.abs()
 	var mean float64

@@ -6,9 +6,9 @@ import (
 	"math"
 )
 
-// moments is what variance and stddev share: number, mean and M2 (the sum of the squared differences from the mean) of
-// int64 or float64 values, merged by Chan's formula. A variance is within 1e-9 of the mean of the values' squares; an M2 past the
-// largest float64 is out of range, in every order of arrival.
+// moments is what variance and stddev share: number, mean and M2 (the sum of the squared differences from the mean)
+// of int64 or float64 values, merged by Chan's formula. A variance is within 1e-9 of the mean of the values' squares;
+// an M2 past the largest float64 is out of range, in every order of arrival.
 //
 // State, 24 bytes: the number of values, the mean, M2. Out of range is a mean of 0 with an infinite M2.
 type moments struct{ typ Type }

@@ -11,8 +11,8 @@ func newSum(s AggregatorSpec) Aggregator {
 	return intSum{}
 }
 
-// intSum is sum of int64, as int64; null over no values, and when the sum is out of int64's range (see OutOfRange): only
-// the sum of the whole window counts, partial sums have 128 bits. Exact.
+// intSum is sum of int64, as int64; null over no values, and when the sum is out of int64's range (see OutOfRange):
+// only the sum of the whole window counts, partial sums have 128 bits. Exact.
 //
 // State, 16 bytes: twice the sum, plus one, as a 128-bit integer; zero while there are no values.
 type intSum struct{}

@@ -84,8 +84,8 @@ func nullOnly(got Value) error {
 	return nil
 }
 
-// within checks a float64 result against an exact one. One unit of the smallest float64 is always granted; null is right
-// where the tolerance reaches past the largest.
+// within checks a float64 result against an exact one. One unit of the smallest float64 is always granted; null is
+// right where the tolerance reaches past the largest.
 func within(got Value, want, tolerance *big.Float) error {
 	if got.IsNull() {
 		reach := exact(0).Abs(want)

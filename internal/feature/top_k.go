@@ -11,10 +11,11 @@ import (
 // topK is top_k: the k most frequent values of string, int64 or bool, as a list, most frequent first and equally
 // frequent ones in ascending order; null over no values. Values longer than MaxValueBytes count as null.
 //
-// A tile is exact while it has at most 128 different values that fit in 4096 bytes with their counts (128 values of 20 bytes do).
-// Beyond, it is a Misra-Gries summary: it is cut to the m most frequent values (64, or as many as fit in 2048 bytes), whose
-// counts are lowered by that of the next one. No count is then too large, nor too small by more than n/(m+1) of the tile's n values, and any value
-// more frequent than that is present. Merging tiles adds counts and errors, without a loss for up to 16 tiles.
+// A tile is exact while it has at most 128 different values that fit in 4096 bytes with their counts (128 values of
+// 20 bytes do). Beyond, it is a Misra-Gries summary: it is cut to the m most frequent values (64, or as many as fit
+// in 2048 bytes), whose counts are lowered by that of the next one. No count is then too large, nor too small by more
+// than n/(m+1) of the tile's n values, and any value more frequent than that is present. Merging tiles adds counts
+// and errors, without a loss for up to 16 tiles.
 //
 // State: nil, or a uvarint, by how much counts may be too small, then for each value in ascending order the value (see
 // scalar.go) and its count, a uvarint. At most 4096 bytes.

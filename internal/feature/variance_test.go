@@ -32,8 +32,8 @@ func exactVariance(in []sample) (variance, square *big.Float) {
 	return variance.Quo(variance, n), square.Quo(square, n)
 }
 
-// sameVariance checks a result whose variance is given: within 1e-9 of the mean square, or null where n times that is out
-// of range. What is lost where squares are subnormal is granted.
+// sameVariance checks a result whose variance is given: within 1e-9 of the mean square, or null where n times that is
+// out of range. What is lost where squares are subnormal is granted.
 func sameVariance(in []sample, got Value, variance *big.Float) error {
 	if len(in) == 0 {
 		return nullOnly(got)
