@@ -1,0 +1,167 @@
+package processors
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/freshet-io/freshet/internal/feature"
+	"github.com/freshet-io/freshet/internal/online"
+)
+
+// LossDetector notices that Redis has lost what was published; see the canaries of package online.
+type LossDetector interface {
+	Check(ctx context.Context, task string, want feature.Version) ([]online.Node, error)
+	Advance(ctx context.Context, task string, v feature.Version) error
+	Vouch(ctx context.Context, task string, n online.Node, v feature.Version) error
+	Forget(task string)
+}
+
+// canaryEvery is how often the canaries are looked at and advanced.
+const canaryEvery = time.Second
+
+// canaries look after the tasks' canaries on a goroutine of their own, so that a Redis that does not answer holds up
+// nothing else.
+type canaries struct {
+	detector LossDetector
+	logger   *slog.Logger
+
+	orders chan []canaryOrder // from the loop: what to look at; the newest replaces what was not taken
+	losses chan canaryLoss    // to the loop
+}
+
+// A canaryOrder is one task's situation as the loop saw it.
+type canaryOrder struct {
+	t         *task
+	name      string
+	want      feature.Version // what must have been published when the task began
+	published feature.Version // everything up to here has been acknowledged
+	vouch     []online.Node   // whose entities have all been published again
+	forget    bool
+}
+
+// A canaryLoss tells the loop that a task's entities on a node have to be published again.
+type canaryLoss struct {
+	t     *task
+	nodes []online.Node
+}
+
+func newCanaries(d LossDetector, logger *slog.Logger) *canaries {
+	return &canaries{detector: d, logger: logger, orders: make(chan []canaryOrder, 1), losses: make(chan canaryLoss, 1024)}
+}
+
+func (c *canaries) run(ctx context.Context) {
+	failing := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case orders := <-c.orders:
+			var errs []error
+			for _, o := range orders {
+				errs = append(errs, c.tend(ctx, o))
+			}
+			err := errors.Join(errs...)
+			if err != nil && !failing && ctx.Err() == nil {
+				c.logger.Warn("canaries cannot be tended", "err", err)
+			}
+			failing = err != nil
+		}
+	}
+}
+
+// tend vouches, advances and checks, in this order: what is vouched for has been published before what is new.
+func (c *canaries) tend(ctx context.Context, o canaryOrder) error {
+	if o.forget {
+		c.detector.Forget(o.name)
+		return nil
+	}
+	var errs []error
+	for _, n := range o.vouch {
+		if err := c.detector.Vouch(ctx, o.name, n, o.published); err != nil && !errors.Is(err, online.ErrLostAgain) {
+			errs = append(errs, err)
+		}
+	}
+	lost, err := c.detector.Check(ctx, o.name, o.want)
+	errs = append(errs, err)
+	if len(lost) > 0 {
+		select {
+		case c.losses <- canaryLoss{o.t, lost}:
+		default: // it is reported again by the next Check
+		}
+	} else if err == nil && o.published != (feature.Version{}) {
+		if err := c.detector.Advance(ctx, o.name, o.published); err != nil && !errors.Is(err, online.ErrNewerWriter) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// tendCanaries is the loop's side: it reports the tasks' situation once a second and begins what losses demand.
+func (m *materializer) tendCanaries(now time.Time) {
+	for {
+		select {
+		case l := <-m.canaries.losses:
+			m.republishLost(l)
+			continue
+		default:
+		}
+		break
+	}
+	if now.Sub(m.lastCanary) < canaryEvery {
+		return
+	}
+	var orders []canaryOrder
+	for _, t := range m.running {
+		o := canaryOrder{t: t, name: t.canaryName(), want: t.online.want}
+		if t.online.next > 0 {
+			o.published = t.version(t.online.next)
+		}
+		o.vouch, t.online.vouch = t.online.vouch, nil
+		orders = append(orders, o)
+	}
+	for _, name := range m.forgotten {
+		orders = append(orders, canaryOrder{name: name, forget: true})
+	}
+	select {
+	case m.canaries.orders <- orders:
+		m.lastCanary, m.forgotten = now, nil
+	default: // still busy with the last; what was to be vouched for is, the next time
+		for i, t := range m.running {
+			t.online.vouch = orders[i].vouch
+		}
+	}
+}
+
+// republishLost begins to publish a task's entities on the lost nodes again. A loss that is being mended already is
+// reported until it is.
+func (m *materializer) republishLost(l canaryLoss) {
+	t := l.t
+	if m.tasks[topicPartition{t.in.topic, t.partition}] != t || t.state != taskRunning || t.online.republish.active || len(t.online.vouch) > 0 {
+		return
+	}
+	m.logger.Warn("the online store has lost what was published; it is published again", "task", t.name(), "nodes", len(l.nodes))
+	owns := func(key []byte) bool {
+		for _, n := range l.nodes {
+			if n.Owns(key) {
+				return true
+			}
+		}
+		return false
+	}
+	t.startRepublish(owns, func() { t.online.vouch = l.nodes })
+}
+
+// canaryName names the task among all that publish to a Redis: the views' definitions are in it, because a loss of what
+// another definition published is none of this one's.
+func (t *task) canaryName() string { return t.in.changelog + ":" + t.partitionLabel }
+
+// version is that of the task's state as of an input offset. The views' epochs may differ; the task's is the newest.
+func (t *task) version(next int64) feature.Version {
+	var epoch uint64
+	for _, v := range t.views {
+		epoch = max(epoch, v.epoch)
+	}
+	return feature.MakeVersion(epoch, uint32(t.partition), uint64(next), 0)
+}

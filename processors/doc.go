@@ -1,0 +1,17 @@
+// Package processors is the stream runtime and the processors on it: the router, which copies a source's records to
+// repartition topics keyed by other entities, and the materializer, which folds events into the state of feature views
+// and publishes entities to the online store.
+//
+// The invariants that hold this package together are written in ARCHITECTURE.md ("The stream runtime") and cited here by
+// number, R1 to R13. What a feature is worth is not decided here (internal/feature), nor how an event is decoded
+// (ingest), nor what Redis accepts (internal/online).
+//
+// Who touches what:
+//
+//	loop goroutine      the session, every running task, entities in memory; between batches only
+//	batch workers       one task each, inside one batch, while the loop waits
+//	restorer goroutine  the changelog reader and the store's cells of tasks that are not running
+//	publisher goroutine one batch of encoded blobs at a time; it sees no task
+//
+// They meet in channels; no task, view or entry is touched by two goroutines at a time.
+package processors

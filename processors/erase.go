@@ -1,0 +1,34 @@
+package processors
+
+import "github.com/freshet-io/freshet/internal/feature"
+
+// erase forgets the entity whose key a tombstone named, for a source that says so. What the store holds of it becomes
+// tombstones in the changelog; what is in Redis becomes an entity without events. Only views keyed as the source is are
+// reached: a tombstone says nothing of other entities.
+func (t *task) erase() error {
+	for _, v := range t.views {
+		if err := t.eraseFrom(v, t.keys[v.key].bytes); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *task) eraseFrom(v *viewState, key []byte) error {
+	e, err := v.get(t, key)
+	if err != nil {
+		return err
+	}
+	prefix := append([]byte{kindCell}, feature.AppendEntityPrefix(nil, v.fp, key)...)
+	err = t.store.scan(t.id, prefix, nil, func(key, _ []byte) error {
+		t.erased = append(t.erased, append([]byte(nil), key...))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	e.Entity = feature.Entity{}
+	e.tailAt = noTail
+	v.changed(e)
+	return nil
+}

@@ -1,0 +1,130 @@
+package processors
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/freshet-io/freshet/config"
+	"github.com/freshet-io/freshet/ingest"
+	"github.com/freshet-io/freshet/internal/kafka"
+)
+
+// An input is a topic whose partitions are tasks: a source topic keyed as its views' entity is, or a repartition topic.
+type input struct {
+	topic       string
+	changelog   string
+	source      *config.Source
+	entity      *config.Entity // of a repartition topic; nil for a source topic
+	views       []*config.View
+	deadLetters string // where this input's bad records go
+
+	// Set when the topics have been described, before any task is made.
+	partitions  int32
+	topicID     [16]byte
+	sourceID    [16]byte // of the source topic
+	changelogID [16]byte
+	epochs      []uint64 // of views, in order
+}
+
+// repartitioned reports whether the input is a topic that the router writes.
+func (in *input) repartitioned() bool { return in.entity != nil }
+
+// A route is one source whose records the router copies, to one repartition topic an entity.
+type route struct {
+	source *config.Source
+	to     []*input
+	// deadLetters is set when no materializer reads the source's own topic: then the router is the one reader that
+	// dead-letters what cannot be decoded. Each bad record has exactly one such reader.
+	deadLetters string
+}
+
+// topology is what a plane means in topics.
+type topology struct {
+	prefix string
+	inputs []*input
+	routes []*route
+}
+
+// newTopology derives the topics of a plane: views keyed as their source share its topic, the others share one
+// repartition topic for each (source, entity).
+func newTopology(p *config.Plane) *topology {
+	t := &topology{prefix: p.Prefix}
+	for _, s := range p.Sources {
+		var direct *input
+		var r *route
+		dlq := ingest.DeadLetterTopic(p, s.Name)
+		for _, v := range p.Views {
+			if v.Source != s {
+				continue
+			}
+			if v.Direct {
+				if direct == nil {
+					direct = &input{topic: s.Topic, changelog: p.Prefix + "changelog." + s.Name, source: s, deadLetters: dlq}
+					t.inputs = append(t.inputs, direct)
+				}
+				direct.views = append(direct.views, v)
+				continue
+			}
+			if r == nil {
+				r = &route{source: s}
+				t.routes = append(t.routes, r)
+			}
+			i := slices.IndexFunc(r.to, func(in *input) bool { return in.entity == v.Entity })
+			if i < 0 {
+				name := s.Name + "." + v.Entity.Name
+				in := &input{
+					topic: p.Prefix + "repartition." + name, changelog: p.Prefix + "changelog." + name,
+					source: s, entity: v.Entity, deadLetters: dlq,
+				}
+				t.inputs = append(t.inputs, in)
+				r.to, i = append(r.to, in), len(r.to)
+			}
+			r.to[i].views = append(r.to[i].views, v)
+		}
+		if r != nil && direct == nil {
+			r.deadLetters = dlq
+		}
+	}
+	return t
+}
+
+// planeTopic holds what has been recorded of each view: its definition and epoch.
+func (t *topology) planeTopic() string { return t.prefix + "plane" }
+
+func (t *topology) materializeGroup() string { return t.prefix + "materialize" }
+func (t *topology) routeGroup() string       { return t.prefix + "route" }
+
+// Dead letters are kept long enough to be looked at and replayed; repartitioned records only until the changelog holds
+// what they changed.
+const (
+	weekMillis  = "604800000"
+	monthMillis = "2592000000"
+)
+
+// internalTopics returns the topics that Freshet itself creates, given the partition count of each source topic.
+// Changelogs have their input's partition count; delete.retention.ms is what the staleness rule of a local store
+// (half of it) is reckoned from.
+func (t *topology) internalTopics(partitions func(topic string) int32) []kafka.TopicSpec {
+	compacted := map[string]string{"cleanup.policy": "compact", "delete.retention.ms": weekMillis, "message.timestamp.type": "LogAppendTime"}
+	specs := []kafka.TopicSpec{{Name: t.planeTopic(), Partitions: 1, Config: compacted}}
+	dlqs := map[string]bool{}
+	for _, in := range t.inputs {
+		n := partitions(in.source.Topic)
+		specs = append(specs, kafka.TopicSpec{Name: in.changelog, Partitions: n, Config: compacted})
+		if in.repartitioned() {
+			specs = append(specs, kafka.TopicSpec{Name: in.topic, Partitions: n, Config: map[string]string{
+				"cleanup.policy": "delete", "retention.ms": weekMillis, "message.timestamp.type": "LogAppendTime",
+			}})
+		}
+		if !dlqs[in.deadLetters] {
+			dlqs[in.deadLetters] = true
+			specs = append(specs, kafka.TopicSpec{Name: in.deadLetters, Partitions: n, Config: map[string]string{
+				"cleanup.policy": "delete", "retention.ms": monthMillis, "message.timestamp.type": "LogAppendTime",
+			}})
+		}
+	}
+	return specs
+}
+
+// taskName names a task in logs, errors and metrics.
+func taskName(topic string, partition int32) string { return fmt.Sprintf("%s[%d]", topic, partition) }

@@ -1,0 +1,161 @@
+package processors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// topicPartition names a partition.
+type topicPartition struct {
+	topic     string
+	partition int32
+}
+
+// stallAfter is how long a reader waits for a record before it asks the broker whether anything is left to read.
+const stallAfter = 500 * time.Millisecond
+
+// readToEnd reads partitions from the positions in at, which cl consumes from there, read-committed and with control
+// records, until each position has reached the high watermark that the partition has now (R6), and calls fn for every
+// record, control records included. It leaves in at the positions reached.
+//
+// The high watermark is asked for with read_uncommitted: a record below it may belong to a transaction whose commit
+// marker has yet to arrive here, and must be waited for.
+func readToEnd(ctx context.Context, cl *kgo.Client, at map[topicPartition]int64, fn func(*kgo.Record) error) error {
+	ends, err := highWatermarks(ctx, cl, at)
+	if err != nil {
+		return err
+	}
+	behind := func() int {
+		n := 0
+		for tp, end := range ends {
+			if at[tp] < end {
+				n++
+			}
+		}
+		return n
+	}
+	for behind() > 0 {
+		pollCtx, cancel := context.WithTimeout(ctx, stallAfter)
+		fetches := cl.PollRecords(pollCtx, 50_000)
+		cancel()
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		var failed error
+		fetches.EachError(func(t string, p int32, err error) {
+			if !errors.Is(err, context.DeadlineExceeded) && !kerr.IsRetriable(err) {
+				failed = errors.Join(failed, fmt.Errorf("read %s: %w", taskName(t, p), err))
+			}
+		})
+		if failed != nil {
+			return failed
+		}
+		n := 0
+		for it := fetches.RecordIter(); !it.Done(); {
+			r := it.Next()
+			n++
+			if err := fn(r); err != nil {
+				return err
+			}
+			at[topicPartition{r.Topic, r.Partition}] = r.Offset + 1
+		}
+		if n == 0 {
+			if err := skipHoles(ctx, cl, at, ends); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// highWatermarks returns the end of each partition's log, transactions in flight included.
+func highWatermarks(ctx context.Context, cl *kgo.Client, of map[topicPartition]int64) (map[topicPartition]int64, error) {
+	topics := map[string]bool{}
+	for tp := range of {
+		topics[tp.topic] = true
+	}
+	names := make([]string, 0, len(topics))
+	for t := range topics {
+		names = append(names, t)
+	}
+	listed, err := kadm.NewClient(cl).ListEndOffsets(ctx, names...)
+	if err != nil {
+		return nil, fmt.Errorf("list end offsets of %v: %w", names, err)
+	}
+	ends := make(map[topicPartition]int64, len(of))
+	for tp := range of {
+		o, ok := listed.Lookup(tp.topic, tp.partition)
+		if !ok || o.Err != nil {
+			return nil, fmt.Errorf("list end offset of %s: %w", taskName(tp.topic, tp.partition), errors.Join(o.Err))
+		}
+		ends[tp] = o.Offset
+	}
+	return ends, nil
+}
+
+// skipHoles moves the position of a partition past an end of the log that holds nothing: compaction and the expiry of
+// transaction markers may remove the last records below the high watermark, and then no record ever comes that would
+// say so. A fetch at the position that returns no bytes although everything up to the end is stable is the proof.
+func skipHoles(ctx context.Context, cl *kgo.Client, at, ends map[topicPartition]int64) error {
+	for tp, end := range ends {
+		if at[tp] >= end {
+			continue
+		}
+		empty, err := emptyBetween(ctx, cl, tp, at[tp], end)
+		if err != nil {
+			if kerr.IsRetriable(err) {
+				continue
+			}
+			return fmt.Errorf("read %s at offset %d: %w", taskName(tp.topic, tp.partition), at[tp], err)
+		}
+		if empty {
+			at[tp] = end
+		}
+	}
+	return nil
+}
+
+// emptyBetween asks the leader of a partition with a bare fetch whether [from, end) is stable and holds no batch.
+func emptyBetween(ctx context.Context, cl *kgo.Client, tp topicPartition, from, end int64) (bool, error) {
+	topics, err := kadm.NewClient(cl).ListTopics(ctx, tp.topic)
+	if err != nil {
+		return false, err
+	}
+	leader := topics[tp.topic].Partitions[tp.partition].Leader
+	req := kmsg.NewPtrFetchRequest()
+	req.MaxWaitMillis, req.MinBytes, req.MaxBytes, req.IsolationLevel = 100, 1, 1<<20, 1
+	req.SessionEpoch = -1
+	rt := kmsg.NewFetchRequestTopic()
+	rt.Topic, rt.TopicID = tp.topic, topics[tp.topic].ID
+	rp := kmsg.NewFetchRequestTopicPartition()
+	rp.Partition, rp.FetchOffset, rp.PartitionMaxBytes = tp.partition, from, 1<<20
+	rt.Partitions = append(rt.Partitions, rp)
+	req.Topics = append(req.Topics, rt)
+	kresp, err := cl.Broker(int(leader)).RetriableRequest(ctx, req)
+	if err != nil {
+		return false, err
+	}
+	resp := kresp.(*kmsg.FetchResponse)
+	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
+		return false, err
+	}
+	for _, t := range resp.Topics {
+		for _, p := range t.Partitions {
+			if p.Partition != tp.partition {
+				continue
+			}
+			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+				return false, err
+			}
+			return len(p.RecordBatches) == 0 && p.LastStableOffset >= end, nil
+		}
+	}
+	return false, nil
+}

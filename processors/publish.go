@@ -1,0 +1,197 @@
+package processors
+
+import (
+	"context"
+	"time"
+
+	"github.com/freshet-io/freshet/internal/feature"
+	"github.com/freshet-io/freshet/internal/online"
+)
+
+// OnlineStore is what the materializer needs of Redis.
+type OnlineStore interface {
+	// Write sends a batch and reports for each write what became of it. The error tells why writes failed; the
+	// outcomes are valid with it.
+	Write(ctx context.Context, batch []online.Write, out []online.Outcome) error
+}
+
+// maxBatch bounds the entities in one batch, so that encoding does not hold the loop up for long.
+const maxBatch = 4096
+
+// writeTimeout bounds one batch: a Redis that answers nothing is away.
+const writeTimeout = 5 * time.Second
+
+// A publishBatch is entities encoded as of one moment, on their way to Redis.
+type publishBatch struct {
+	writes   []online.Write
+	outcomes []online.Outcome
+	refs     []publishRef
+	oldest   int64 // the event time of the first event that one of them waits for, microseconds; 0 for none
+	arena    []byte
+	err      error
+	took     time.Duration
+	marks    []taskMark
+}
+
+// publishRef says whose write it is. The entity is named by key: when the answer comes it may have left memory.
+type publishRef struct {
+	t   *task
+	v   *viewState
+	key string
+}
+
+// taskMark is the input offset as of which everything of a task will have been published when a batch has been
+// acknowledged whole, for its canaries.
+type taskMark struct {
+	t    *task
+	next int64
+}
+
+// publisher sends one batch at a time: an entity's writes reach Redis in order, and what changes meanwhile coalesces.
+type publisher struct {
+	store   OnlineStore
+	in      chan *publishBatch
+	out     chan *publishBatch
+	spare   *publishBatch
+	sending bool
+}
+
+func newPublisher(s OnlineStore) *publisher {
+	return &publisher{store: s, in: make(chan *publishBatch, 1), out: make(chan *publishBatch, 1), spare: &publishBatch{}}
+}
+
+// run sends batches until ctx is done.
+func (p *publisher) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case b := <-p.in:
+			began := time.Now()
+			writeCtx, cancel := context.WithTimeout(ctx, writeTimeout)
+			b.err = p.store.Write(writeCtx, b.writes, b.outcomes)
+			cancel()
+			b.took = time.Since(began)
+			p.out <- b
+		}
+	}
+}
+
+// collect encodes up to maxBatch waiting entities of the running tasks into a batch, or returns nil when none waits.
+func (p *publisher) collect(tasks []*task) (*publishBatch, error) {
+	b := p.spare
+	b.reset()
+	for _, t := range tasks {
+		if t.state != taskRunning {
+			continue
+		}
+		for _, v := range t.views {
+			if err := v.encodeWaiting(t, b); err != nil {
+				return nil, err
+			}
+		}
+		if t.waiting() == 0 && !t.catchingUp {
+			b.marks = append(b.marks, taskMark{t, t.now.next})
+		}
+	}
+	if len(b.writes) == 0 {
+		return nil, nil
+	}
+	p.spare = nil
+	b.outcomes = append(b.outcomes[:0], make([]online.Outcome, len(b.writes))...)
+	return b, nil
+}
+
+func (b *publishBatch) reset() {
+	clear(b.refs)
+	b.writes, b.refs, b.marks, b.arena, b.err, b.oldest = b.writes[:0], b.refs[:0], b.marks[:0], b.arena[:0], nil, 0
+}
+
+// encodeWaiting moves entities of one view from waiting into the batch.
+func (v *viewState) encodeWaiting(t *task, b *publishBatch) error {
+	for len(v.lookFor) > 0 && len(v.pending) < maxBatch {
+		key := v.lookFor[len(v.lookFor)-1]
+		v.lookFor = v.lookFor[:len(v.lookFor)-1]
+		e, err := v.get(t, []byte(key))
+		if err != nil {
+			return err
+		}
+		e.resend, e.used = true, false
+		v.toPublish(e)
+	}
+	n := min(len(v.pending), max(0, maxBatch-len(b.writes)))
+	if n == 0 {
+		return nil
+	}
+	for _, e := range v.pending[:n] {
+		e.pending = false
+		v.encode(t, e, b)
+	}
+	v.sent += uint64(n)
+	rest := copy(v.pending, v.pending[n:])
+	clear(v.pending[rest:])
+	v.pending = v.pending[:rest]
+	if t.waitingSince != 0 && (b.oldest == 0 || t.waitingSince < b.oldest) {
+		b.oldest = t.waitingSince
+	}
+	t.waitingSince = 0
+	return nil
+}
+
+// encode appends one entity's state as of the task's input offset, which is its version (R10).
+func (v *viewState) encode(t *task, e *entry, b *publishBatch) {
+	next := t.now.views[v.index].next
+	version := feature.MakeVersion(v.epoch, uint32(t.partition), uint64(next), 0)
+	w := online.Write{HeadField: v.headField, TailField: v.tailField, Expire: v.expire}
+	start := len(b.arena)
+	b.arena = online.AppendKey(b.arena, v.project, v.view.Entity.Name, []byte(e.key))
+	w.Key = b.arena[start:len(b.arena):len(b.arena)]
+	if e.TailChanged() || e.resend && e.tailAt != noTail {
+		e.tailAt = next
+		start = len(b.arena)
+		b.arena = v.layout.AppendTail(b.arena, &e.Entity, version)
+		w.Tail = b.arena[start:len(b.arena):len(b.arena)]
+	}
+	var tail feature.Version
+	if e.tailAt != noTail {
+		tail = feature.MakeVersion(v.epoch, uint32(t.partition), uint64(e.tailAt), 0)
+	}
+	e.resend = false
+	e.ClearTailChanged()
+	start = len(b.arena)
+	b.arena = v.layout.AppendHead(b.arena, &e.Entity, version, tail)
+	w.Head = b.arena[start:len(b.arena):len(b.arena)]
+	b.writes = append(b.writes, w)
+	b.refs = append(b.refs, publishRef{t, v, e.key})
+}
+
+// answered handles the outcomes of a batch on the loop's goroutine.
+func (p *publisher) answered(b *publishBatch, now time.Time, met *metrics) {
+	p.sending, p.spare = false, b
+	for i, ref := range b.refs {
+		switch b.outcomes[i] {
+		case online.Accepted:
+		case online.Refused:
+			ref.t.online.refused(now)
+		case online.NeedTail, online.Failed:
+			// Under its key, not its entry: the entity may have left memory since. The tail goes with it, since what Redis
+			// holds is not known.
+			ref.t.online.republish.target, ref.t.online.resending = nil, true
+			if e, ok := ref.v.entities[ref.key]; ok {
+				e.resend = true
+				ref.v.toPublish(e)
+			} else {
+				ref.v.lookFor = append(ref.v.lookFor, ref.key)
+			}
+		}
+	}
+	for _, m := range b.marks {
+		if !m.t.online.resending {
+			m.t.online.published(m.next)
+		}
+	}
+	for _, ref := range b.refs {
+		ref.t.online.resending = false
+	}
+	met.published(b, now)
+}

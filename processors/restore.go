@@ -1,0 +1,281 @@
+package processors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// staleAfter is half of the changelogs' delete.retention.ms: a store that was last current longer ago may miss
+// tombstones that compaction has since removed, and is rebuilt.
+const staleAfter = 7 * 24 * time.Hour / 2
+
+// restoreBatchBytes bounds what a restore holds in memory before it goes to the store.
+const restoreBatchBytes = 8 << 20
+
+// A restored is the outcome of bringing one task's store up to its changelog.
+type restored struct {
+	t       *task
+	id      uint32 // of the task in the store
+	pos     position
+	meta    meta
+	records int
+	took    time.Duration
+	// committed says, of a task without a meta record, that the group has nevertheless committed an offset for it.
+	committed bool
+	// first is the first offset of the input, for views that begin there.
+	first int64
+}
+
+// restorer brings the local store of tasks that are not running up to their changelogs (R6). It works on its own
+// goroutine, one group of tasks at a time: a task that is asked for again while it is being restored waits its turn.
+type restorer struct {
+	store  *store
+	client []kgo.Opt
+	group  string // whose committed offsets are asked for
+	logger *slog.Logger
+	now    func() time.Time
+
+	requests chan []*task
+	results  chan restored
+}
+
+// run serves requests until ctx is done. A failure is logged and tried again: a task becomes ready or is given up by
+// its owner.
+func (r *restorer) run(ctx context.Context) {
+	for {
+		var group []*task
+		select {
+		case <-ctx.Done():
+			return
+		case group = <-r.requests:
+		}
+		for backoff := 100 * time.Millisecond; ; backoff = min(2*backoff, 5*time.Second) {
+			done, err := r.restore(ctx, group)
+			if err == nil {
+				for _, d := range done {
+					select {
+					case r.results <- d:
+					case <-ctx.Done():
+						return
+					}
+				}
+				break
+			}
+			if ctx.Err() != nil {
+				return
+			}
+			r.logger.Warn("restore failed, will be tried again", "tasks", len(group), "retry_in", backoff, "err", err)
+			select {
+			case <-time.After(backoff):
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// restore brings the stores of a group of tasks up to their changelogs and returns their positions and meta records.
+func (r *restorer) restore(ctx context.Context, group []*task) ([]restored, error) {
+	began := time.Now()
+	cl, byLog, at, err := r.open(ctx, group)
+	if err != nil {
+		return nil, err
+	}
+	defer cl.Close()
+	w := restoreWriter{store: r.store, batch: r.store.batch(0), touched: map[*restored]bool{}}
+	defer func() { w.batch.discard() }()
+	err = readToEnd(ctx, cl, at, func(rec *kgo.Record) error {
+		d := byLog[topicPartition{rec.Topic, rec.Partition}]
+		return w.add(d, rec)
+	})
+	if err != nil {
+		return nil, err
+	}
+	var done []restored
+	for tp, d := range byLog {
+		d.pos.offset = at[tp] // past holes that no record spoke of
+		w.touched[d] = true
+	}
+	if err := w.flush(r.now()); err != nil {
+		return nil, err
+	}
+	for _, d := range byLog {
+		v, err := r.store.get(d.id, []byte{kindMeta})
+		if err != nil {
+			return nil, err
+		}
+		d.meta = noMeta()
+		if v != nil {
+			if d.meta, err = parseMeta(v); err != nil {
+				return nil, fmt.Errorf("changelog of %s: %w", d.t.name(), err)
+			}
+		}
+		if d.meta.none() {
+			if d.committed, err = hasCommitted(ctx, cl, r.group, d.t); err != nil {
+				return nil, err
+			}
+		}
+		if d.first, err = firstOffset(ctx, cl, d.t); err != nil {
+			return nil, err
+		}
+		d.took = time.Since(began)
+		done = append(done, *d)
+	}
+	return done, nil
+}
+
+// hasCommitted reports whether the group has committed an offset for a task.
+func hasCommitted(ctx context.Context, cl *kgo.Client, group string, t *task) (bool, error) {
+	offsets, err := kadm.NewClient(cl).FetchOffsetsForTopics(ctx, group, t.in.topic)
+	if err != nil {
+		return false, fmt.Errorf("fetch the offsets of group %s: %w", group, err)
+	}
+	o, ok := offsets.Lookup(t.in.topic, t.partition)
+	return ok && o.Err == nil && o.At >= 0, nil
+}
+
+// firstOffset returns the first offset that a task's input still has.
+func firstOffset(ctx context.Context, cl *kgo.Client, t *task) (int64, error) {
+	listed, err := kadm.NewClient(cl).ListStartOffsets(ctx, t.in.topic)
+	if err != nil {
+		return 0, fmt.Errorf("list start offsets of %s: %w", t.in.topic, err)
+	}
+	o, ok := listed.Lookup(t.in.topic, t.partition)
+	if !ok || o.Err != nil {
+		return 0, fmt.Errorf("list start offset of %s: %w", t.name(), errors.Join(o.Err, missing(ok)))
+	}
+	return o.Offset, nil
+}
+
+// open decides where in each changelog to go on from and returns a client that consumes from there.
+func (r *restorer) open(ctx context.Context, group []*task) (*kgo.Client, map[topicPartition]*restored, map[topicPartition]int64, error) {
+	byLog := make(map[topicPartition]*restored, len(group))
+	at := make(map[topicPartition]int64, len(group))
+	for _, t := range group {
+		id, pos, err := r.store.task(t.in.topic, t.partition)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		byLog[topicPartition{t.in.changelog, t.partition}] = &restored{t: t, id: id, pos: pos}
+	}
+	probe, err := kgo.NewClient(r.client...)
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("restore: %w", err)
+	}
+	defer probe.Close()
+	starts, ends, err := logBounds(ctx, probe, byLog)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	from := map[string]map[int32]kgo.Offset{}
+	for tp, d := range byLog {
+		if why := d.pos.stale(d.t.in.changelogID, starts[tp], ends[tp], r.now(), staleAfter); why != "" {
+			if d.pos.at != 0 {
+				r.logger.Info("local store is rebuilt", "task", d.t.name(), "why", why)
+			}
+			if err := r.store.wipe(d.t.in.topic, d.t.partition, d.id); err != nil {
+				return nil, nil, nil, err
+			}
+			d.pos = position{topicID: d.t.in.changelogID, offset: starts[tp]}
+		}
+		at[tp] = d.pos.offset
+		if from[tp.topic] == nil {
+			from[tp.topic] = map[int32]kgo.Offset{}
+		}
+		from[tp.topic][tp.partition] = kgo.NoResetOffset().At(d.pos.offset)
+	}
+	cl, err := kgo.NewClient(append(r.client[:len(r.client):len(r.client)],
+		kgo.ConsumePartitions(from), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(),
+		kgo.FetchMaxBytes(32<<20), kgo.FetchMaxPartitionBytes(8<<20))...)
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("restore: %w", err)
+	}
+	return cl, byLog, at, nil
+}
+
+// logBounds returns the first and the end offset of each changelog partition.
+func logBounds(ctx context.Context, cl *kgo.Client, of map[topicPartition]*restored) (starts, ends map[topicPartition]int64, err error) {
+	adm := kadm.NewClient(cl)
+	topics := map[string]bool{}
+	for tp := range of {
+		topics[tp.topic] = true
+	}
+	var names []string
+	for t := range topics {
+		names = append(names, t)
+	}
+	s, err := adm.ListStartOffsets(ctx, names...)
+	if err != nil {
+		return nil, nil, fmt.Errorf("list start offsets of changelogs: %w", err)
+	}
+	e, err := adm.ListEndOffsets(ctx, names...)
+	if err != nil {
+		return nil, nil, fmt.Errorf("list end offsets of changelogs: %w", err)
+	}
+	starts, ends = map[topicPartition]int64{}, map[topicPartition]int64{}
+	for tp := range of {
+		so, ok1 := s.Lookup(tp.topic, tp.partition)
+		eo, ok2 := e.Lookup(tp.topic, tp.partition)
+		if !ok1 || !ok2 || so.Err != nil || eo.Err != nil {
+			return nil, nil, fmt.Errorf("list offsets of %s: %w", taskName(tp.topic, tp.partition),
+				errors.Join(so.Err, eo.Err, missing(ok1 && ok2)))
+		}
+		starts[tp], ends[tp] = so.Offset, eo.Offset
+	}
+	return starts, ends, nil
+}
+
+func missing(found bool) error {
+	if found {
+		return nil
+	}
+	return errors.New("the partition does not exist")
+}
+
+// restoreWriter copies changelog records into the store in bounded batches.
+type restoreWriter struct {
+	store   *store
+	batch   *storeBatch
+	bytes   int
+	touched map[*restored]bool
+}
+
+func (w *restoreWriter) add(d *restored, rec *kgo.Record) error {
+	d.pos.offset = rec.Offset + 1
+	w.touched[d] = true
+	if rec.Attrs.IsControl() {
+		return nil
+	}
+	d.records++
+	if err := w.batch.put(d.id, rec.Key, rec.Value); err != nil {
+		return err
+	}
+	if w.bytes += len(rec.Key) + len(rec.Value); w.bytes < restoreBatchBytes {
+		return nil
+	}
+	return w.flush(time.Time{})
+}
+
+// flush writes the batch with the positions it brings the tasks to. A zero `now` says that they are not current yet.
+func (w *restoreWriter) flush(now time.Time) error {
+	for d := range w.touched {
+		if !now.IsZero() {
+			d.pos.at = now.Unix()
+		}
+		if err := w.batch.position(d.t.in.topic, d.t.partition, d.id, d.pos); err != nil {
+			return fmt.Errorf("write the local store: %w", err)
+		}
+	}
+	if err := w.batch.commit(); err != nil {
+		return err
+	}
+	w.batch, w.bytes = w.store.batch(0), 0
+	clear(w.touched)
+	return nil
+}

@@ -1,0 +1,226 @@
+package processors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/freshet-io/freshet/config"
+	"github.com/freshet-io/freshet/internal/kafka"
+)
+
+// Options is what a Runtime is made of.
+type Options struct {
+	Plane      *config.Plane
+	Kafka      config.Kafka
+	Client     []kgo.Opt // to reach Kafka: internal/kafka.Options
+	Online     OnlineStore
+	Loss       LossDetector
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+	Now        func() time.Time // the wall clock: metrics, intervals and staleness, never a result
+
+	// CreateSources creates source topics that do not exist, with SourcePartitions partitions.
+	CreateSources    bool
+	SourcePartitions int32
+	// AcceptGap continues after records that were deleted before they were processed; the gap is logged and counted.
+	AcceptGap bool
+}
+
+// Runtime runs the processors of a plane in this process. Several processes with the same plane share the work.
+type Runtime struct {
+	opts   Options
+	plane  *config.Plane
+	topo   *topology
+	client []kgo.Opt
+	logger *slog.Logger
+	now    func() time.Time
+	met    *metrics
+
+	mat *materializer
+	rt  *router
+}
+
+// New prepares a runtime: it creates the internal topics, records the views, and opens the local store. It fails if
+// existing topics, the recorded definitions, or the store do not fit.
+func New(ctx context.Context, o Options) (*Runtime, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	r := &Runtime{opts: o, plane: o.Plane, topo: newTopology(o.Plane), client: o.Client, logger: o.Logger, now: o.Now, met: newMetrics(o.Registerer)}
+	if len(r.topo.inputs) == 0 {
+		return r, nil
+	}
+	if err := r.prepareTopics(ctx); err != nil {
+		return nil, err
+	}
+	if err := r.recordViews(ctx); err != nil {
+		return nil, err
+	}
+	dir, err := r.stateDir()
+	if err != nil {
+		return nil, err
+	}
+	st, err := openStore(dir, max(o.Plane.Processing.StateCacheBytes/8, 8<<20), o.Logger)
+	if err != nil {
+		return nil, err
+	}
+	if r.mat, err = newMaterializer(r, st); err != nil {
+		return nil, errors.Join(err, st.close())
+	}
+	if len(r.topo.routes) > 0 {
+		if r.rt, err = newRouter(r); err != nil {
+			return nil, errors.Join(err, st.close())
+		}
+	}
+	return r, nil
+}
+
+// prepareTopics makes sure of every topic and learns their ids and partition counts.
+func (r *Runtime) prepareTopics(ctx context.Context) error {
+	cl, err := kgo.NewClient(r.client...)
+	if err != nil {
+		return fmt.Errorf("connect to kafka: %w", err)
+	}
+	defer cl.Close()
+	adm := kadm.NewClient(cl)
+	if r.opts.CreateSources {
+		var specs []kafka.TopicSpec
+		have, err := adm.ListTopics(ctx, sourceTopics(r.topo)...)
+		if err != nil {
+			return fmt.Errorf("list topics: %w", err)
+		}
+		for _, t := range sourceTopics(r.topo) {
+			if !have.Has(t) {
+				specs = append(specs, kafka.TopicSpec{Name: t, Partitions: r.opts.SourcePartitions})
+			}
+		}
+		if err := kafka.EnsureTopics(ctx, adm, r.opts.Kafka, specs); err != nil {
+			return err
+		}
+	}
+	sources, err := describe(ctx, adm, sourceTopics(r.topo))
+	if err != nil {
+		return err
+	}
+	partitions := func(topic string) int32 { return sources[topic].Partitions }
+	if err := kafka.EnsureTopics(ctx, adm, r.opts.Kafka, r.topo.internalTopics(partitions)); err != nil {
+		return err
+	}
+	var names []string
+	for _, in := range r.topo.inputs {
+		names = append(names, in.topic, in.changelog)
+	}
+	all, err := describe(ctx, adm, names)
+	if err != nil {
+		return err
+	}
+	for _, in := range r.topo.inputs {
+		in.partitions = all[in.topic].Partitions
+		in.topicID, in.sourceID = all[in.topic].ID, sources[in.source.Topic].ID
+		in.changelogID = all[in.changelog].ID
+	}
+	return nil
+}
+
+func sourceTopics(t *topology) []string {
+	var names []string
+	seen := map[string]bool{}
+	for _, in := range t.inputs {
+		if !seen[in.source.Topic] {
+			seen[in.source.Topic] = true
+			names = append(names, in.source.Topic)
+		}
+	}
+	return names
+}
+
+func describe(ctx context.Context, adm *kadm.Client, names []string) (map[string]kafka.Topic, error) {
+	found := make(map[string]kafka.Topic, len(names))
+	for _, n := range names {
+		t, err := kafka.DescribeTopic(ctx, adm, n)
+		if errors.Is(err, kafka.ErrNoTopic) {
+			return nil, fmt.Errorf("topic %q: %w; create it, or start with --create-sources", n, err)
+		}
+		if err != nil {
+			return nil, err
+		}
+		found[n] = t
+	}
+	return found, nil
+}
+
+// recordViews compares every view with what the plane topic says of it, and learns the epochs.
+func (r *Runtime) recordViews(ctx context.Context) error {
+	g := registry{topic: r.topo.planeTopic(), txnID: r.topo.prefix + "plane", client: r.client, now: r.now}
+	var wanted []viewRecord
+	for _, in := range r.topo.inputs {
+		for _, v := range in.views {
+			wanted = append(wanted, wantedRecord(v, in.sourceID, in.partitions))
+		}
+	}
+	epochs, err := g.record(ctx, wanted)
+	if err != nil {
+		return err
+	}
+	for _, in := range r.topo.inputs {
+		in.epochs, epochs = epochs[:len(in.views)], epochs[len(in.views):]
+	}
+	return nil
+}
+
+// stateDir is where the local store of this instance is.
+func (r *Runtime) stateDir() (string, error) {
+	p := r.plane.Processing
+	dir := p.StateDir
+	if dir == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			return "", fmt.Errorf("no place for the local store: %w; set processing.state_dir", err)
+		}
+		dir = filepath.Join(cache, "freshet")
+	}
+	dir = filepath.Join(dir, strings.TrimSuffix(r.topo.prefix, "."), p.InstanceID)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("make the folder of the local store: %w", err)
+	}
+	return dir, nil
+}
+
+// Run processes until ctx is done: then it commits, publishes what waits, and returns nil.
+func (r *Runtime) Run(ctx context.Context) error {
+	if r.mat == nil {
+		<-ctx.Done()
+		return nil
+	}
+	var wg sync.WaitGroup
+	var routed, materialized error
+	if r.rt != nil {
+		wg.Go(func() { routed = r.rt.run(ctx) })
+	}
+	wg.Go(func() { materialized = r.mat.run(ctx) })
+	wg.Wait()
+	return errors.Join(routed, materialized, r.mat.store.close())
+}
+
+// Ready reports why the processors are not caught up and at work; nil means that they are.
+func (r *Runtime) Ready() error {
+	if r.mat == nil {
+		return nil
+	}
+	var routed error
+	if r.rt != nil {
+		routed = r.rt.ready()
+	}
+	return errors.Join(routed, r.mat.ready())
+}

@@ -1,0 +1,171 @@
+package processors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// The timeouts of a session. A dead instance's partitions are taken over after sessionTimeout; its open transaction is
+// aborted by the broker after transactionTimeout, or at once when the instance comes back under its name.
+const (
+	sessionTimeout     = 10 * time.Second
+	heartbeatInterval  = 2 * time.Second
+	transactionTimeout = 30 * time.Second
+)
+
+// session is a transactional group session whose callbacks only pause and set flags (R8). Its user calls everything
+// from one goroutine (R2).
+type session struct {
+	s         *kgo.GroupTransactSession
+	cl        *kgo.Client
+	rebalance atomic.Bool // partitions came or went since the flag was last cleared
+	blocked   atomic.Bool // a rebalance waits for the poll to be released
+}
+
+// sessionOptions are what a session of either processor is made of.
+type sessionOptions struct {
+	client []kgo.Opt
+	group  string
+	txnID  string
+	topics []string
+	// startAtEnd names the topics whose first start is at the end of the log instead of its beginning.
+	startAtEnd map[string]bool
+	// pauseNew keeps newly assigned partitions from being fetched until they are resumed.
+	pauseNew bool
+}
+
+// openSession joins the group and fences any predecessor under the same transactional id: its transaction in flight is
+// ended before this returns.
+func openSession(ctx context.Context, o sessionOptions) (*session, error) {
+	s := &session{}
+	made := make(chan struct{}) // s.cl is set; callbacks may come before the constructor returns
+	opts := append(o.client[:len(o.client):len(o.client)],
+		kgo.ConsumerGroup(o.group),
+		kgo.ConsumeTopics(o.topics...),
+		kgo.TransactionalID(o.txnID),
+		kgo.TransactionTimeout(transactionTimeout),
+		kgo.SessionTimeout(sessionTimeout),
+		kgo.HeartbeatInterval(heartbeatInterval),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.RequireStableFetchOffsets(),
+		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+		kgo.BlockRebalanceOnPoll(),
+		kgo.FetchMaxBytes(32<<20),
+		kgo.FetchMaxPartitionBytes(4<<20),
+		kgo.FetchMaxWait(time.Second),
+		kgo.MaxBufferedRecords(200_000),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerBatchCompression(kgo.Lz4Compression()),
+		kgo.OnPartitionsAssigned(func(_ context.Context, cl *kgo.Client, parts map[string][]int32) {
+			if o.pauseNew {
+				cl.PauseFetchPartitions(parts)
+			}
+			s.rebalance.Store(true)
+		}),
+		kgo.OnPartitionsRevoked(func(context.Context, *kgo.Client, map[string][]int32) { s.rebalance.Store(true) }),
+		kgo.OnPartitionsLost(func(context.Context, *kgo.Client, map[string][]int32) { s.rebalance.Store(true) }),
+		kgo.OnPartitionsCallbackBlocked(func(context.Context, *kgo.Client) { s.blocked.Store(true) }),
+		kgo.AdjustFetchOffsetsFn(func(ctx context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
+			<-made
+			return firstOffsets(ctx, s.cl, offsets, o.startAtEnd)
+		}),
+	)
+	var err error
+	if s.s, err = kgo.NewGroupTransactSession(opts...); err != nil {
+		return nil, fmt.Errorf("join group %s: %w", o.group, err)
+	}
+	s.cl = s.s.Client()
+	close(made)
+	if _, _, err := s.cl.ProducerID(ctx); err != nil {
+		s.close()
+		return nil, fmt.Errorf("initialise transactional id %s: %w", o.txnID, err)
+	}
+	return s, nil
+}
+
+// firstOffsets replaces "no committed offset" by the offset that a first start begins at, so that every assigned
+// partition has an exact position to return to after an abort.
+func firstOffsets(ctx context.Context, cl *kgo.Client, offsets map[string]map[int32]kgo.Offset, atEnd map[string]bool) (map[string]map[int32]kgo.Offset, error) {
+	for topic, parts := range offsets {
+		var listed kadm.ListedOffsets
+		for p, o := range parts {
+			if o.EpochOffset().Offset >= 0 {
+				continue
+			}
+			if listed == nil {
+				var err error
+				adm := kadm.NewClient(cl)
+				if atEnd[topic] {
+					listed, err = adm.ListEndOffsets(ctx, topic)
+				} else {
+					listed, err = adm.ListStartOffsets(ctx, topic)
+				}
+				if err != nil {
+					return nil, fmt.Errorf("list offsets of %s: %w", topic, err)
+				}
+			}
+			l, ok := listed.Lookup(topic, p)
+			if !ok || l.Err != nil {
+				return nil, fmt.Errorf("list offsets of %s: %w", taskName(topic, p), errors.Join(l.Err, missing(ok)))
+			}
+			parts[p] = kgo.NewOffset().At(l.Offset).WithEpoch(-1)
+		}
+	}
+	return offsets, nil
+}
+
+// assignment is what the client is assigned now and each partition's position. A partition appears once its offsets
+// have been fetched.
+func (s *session) assignment() map[topicPartition]int64 {
+	a := map[topicPartition]int64{}
+	for topic, parts := range s.cl.CommittedOffsets() {
+		for p, o := range parts {
+			a[topicPartition{topic, p}] = o.Offset
+		}
+	}
+	return a
+}
+
+// seek sets where a partition is read from next.
+func (s *session) seek(tp topicPartition, offset int64) {
+	s.cl.SetOffsets(map[string]map[int32]kgo.EpochOffset{tp.topic: {tp.partition: {Epoch: -1, Offset: offset}}})
+}
+
+func (s *session) pause(tp topicPartition) {
+	s.cl.PauseFetchPartitions(map[string][]int32{tp.topic: {tp.partition}})
+}
+
+func (s *session) resume(tp topicPartition) {
+	s.cl.ResumeFetchPartitions(map[string][]int32{tp.topic: {tp.partition}})
+}
+
+// allowRebalance lets waiting rebalances go on; the caller has no transaction open (R9). When partitions went, the
+// wrapped session would abort the next transaction for it: an empty one takes that up.
+func (s *session) allowRebalance() {
+	s.blocked.Store(false)
+	s.s.AllowRebalance()
+}
+
+// settle takes up a rebalance that has happened between transactions. It reports whether there was one.
+func (s *session) settle(ctx context.Context) (bool, error) {
+	if !s.rebalance.CompareAndSwap(true, false) {
+		return false, nil
+	}
+	if err := s.s.Begin(); err != nil {
+		return true, fmt.Errorf("begin a transaction: %w", err)
+	}
+	if _, err := s.s.End(ctx, kgo.TryAbort); err != nil {
+		return true, fmt.Errorf("end an empty transaction: %w", err)
+	}
+	return true, nil
+}
+
+// close leaves the group.
+func (s *session) close() { s.s.CloseAllowingRebalance() }

@@ -1,0 +1,283 @@
+package processors
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// store is the local copy of the changelogs of this instance's tasks: a Pebble database whose every batch holds changes
+// of a committed prefix of a changelog together with the position of that prefix (R4). It writes no log of its own: what
+// a crash loses is a newest part, and restoring brings it back.
+//
+// Keys:
+//
+//	't' | topic | 0 | partition (big-endian u32)   → task id (big-endian u32) and position record
+//	'd' | task id | changelog key                  → changelog value
+type store struct {
+	db *pebble.DB
+
+	mu struct {
+		sync.Mutex
+		next uint32 // the next task id
+	}
+}
+
+// position says which prefix of a task's changelog the store holds.
+type position struct {
+	topicID [16]byte // of the changelog topic
+	offset  int64    // the next changelog offset
+	at      int64    // wall clock seconds when the store was last known to be current
+}
+
+const positionLen = 4 + 16 + 8 + 8
+
+// openStore opens or makes the database in dir. One process holds it at a time.
+func openStore(dir string, cacheBytes int64, logger *slog.Logger) (*store, error) {
+	cache := pebble.NewCache(cacheBytes)
+	defer cache.Unref()
+	opts := &pebble.Options{
+		Cache:                       cache,
+		DisableWAL:                  true,
+		MemTableSize:                64 << 20,
+		MemTableStopWritesThreshold: 4,
+		L0CompactionThreshold:       4,
+		Logger:                      pebbleLogger{logger},
+		FormatMajorVersion:          pebble.FormatNewest,
+	}
+	for i := range opts.Levels {
+		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+		opts.Levels[i].FilterType = pebble.TableFilter
+	}
+	db, err := pebble.Open(filepath.Join(dir, "state"), opts)
+	if err != nil {
+		return nil, fmt.Errorf("open the local store in %s (is another instance using it? every instance needs its own state_dir): %w", dir, err)
+	}
+	s := &store{db: db}
+	if err := s.loadNextID(); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return s, nil
+}
+
+func (s *store) loadNextID() error {
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{'t'}, UpperBound: []byte{'u'}})
+	if err != nil {
+		return fmt.Errorf("read the local store: %w", err)
+	}
+	for it.First(); it.Valid(); it.Next() {
+		if v := it.Value(); len(v) == positionLen {
+			s.mu.next = max(s.mu.next, binary.BigEndian.Uint32(v)+1)
+		}
+	}
+	return it.Close()
+}
+
+// close flushes what is in memory, so that the next start restores nothing, and closes the database.
+func (s *store) close() error {
+	return errors.Join(s.db.Flush(), s.db.Close())
+}
+
+func taskKey(topic string, partition int32) []byte {
+	k := append([]byte{'t'}, topic...)
+	return binary.BigEndian.AppendUint32(append(k, 0), uint32(partition))
+}
+
+// task returns the id and the position of a task, making it when it is new.
+func (s *store) task(topic string, partition int32) (id uint32, pos position, err error) {
+	v, closer, err := s.db.Get(taskKey(topic, partition))
+	switch {
+	case err == nil:
+		defer closer.Close()
+		if len(v) != positionLen {
+			return 0, pos, fmt.Errorf("local store: position of %s has %d bytes", taskName(topic, partition), len(v))
+		}
+		id = binary.BigEndian.Uint32(v)
+		copy(pos.topicID[:], v[4:])
+		pos.offset = int64(binary.BigEndian.Uint64(v[20:]))
+		pos.at = int64(binary.BigEndian.Uint64(v[28:]))
+		return id, pos, nil
+	case errors.Is(err, pebble.ErrNotFound):
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		id = s.mu.next
+		s.mu.next++
+		return id, pos, nil
+	}
+	return 0, pos, fmt.Errorf("local store: %w", err)
+}
+
+func appendPosition(dst []byte, id uint32, pos position) []byte {
+	dst = binary.BigEndian.AppendUint32(dst, id)
+	dst = append(dst, pos.topicID[:]...)
+	dst = binary.BigEndian.AppendUint64(dst, uint64(pos.offset))
+	return binary.BigEndian.AppendUint64(dst, uint64(pos.at))
+}
+
+func appendData(dst []byte, id uint32, key []byte) []byte {
+	dst = binary.BigEndian.AppendUint32(append(dst, 'd'), id)
+	return append(dst, key...)
+}
+
+// wipe forgets all of a task.
+func (s *store) wipe(topic string, partition int32, id uint32) error {
+	b := s.db.NewBatch()
+	err := errors.Join(
+		b.DeleteRange(appendData(nil, id, nil), appendData(nil, id+1, nil), nil),
+		b.Delete(taskKey(topic, partition), nil),
+		b.Commit(pebble.NoSync),
+	)
+	if err != nil {
+		return fmt.Errorf("wipe the local store of %s: %w", taskName(topic, partition), err)
+	}
+	return nil
+}
+
+// A storeBatch collects committed changes of several tasks; commit makes them visible at once.
+type storeBatch struct {
+	b   *pebble.Batch
+	key []byte
+}
+
+func (s *store) batch(sizeHint int) *storeBatch {
+	return &storeBatch{b: s.db.NewBatchWithSize(sizeHint)}
+}
+
+// put adds one changelog record of task id; a nil value deletes.
+func (sb *storeBatch) put(id uint32, key, value []byte) error {
+	sb.key = appendData(sb.key[:0], id, key)
+	if value == nil {
+		return sb.b.Delete(sb.key, nil)
+	}
+	return sb.b.Set(sb.key, value, nil)
+}
+
+// position adds the position that the changes of a task bring it to.
+func (sb *storeBatch) position(topic string, partition int32, id uint32, pos position) error {
+	sb.key = appendPosition(sb.key[:0], id, pos)
+	return sb.b.Set(taskKey(topic, partition), sb.key, nil)
+}
+
+func (sb *storeBatch) commit() error {
+	if err := sb.b.Commit(pebble.NoSync); err != nil {
+		return fmt.Errorf("write the local store: %w", err)
+	}
+	return sb.b.Close()
+}
+
+func (sb *storeBatch) discard() { _ = sb.b.Close() }
+
+// get returns the value of one key of a task, nil when there is none. The value is the caller's.
+func (s *store) get(id uint32, key []byte) ([]byte, error) {
+	v, closer, err := s.db.Get(appendData(nil, id, key))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the local store: %w", err)
+	}
+	defer closer.Close()
+	return append([]byte{}, v...), nil
+}
+
+// has reports whether a task has a key.
+func (s *store) has(id uint32, key []byte) (bool, error) {
+	_, closer, err := s.db.Get(appendData(nil, id, key))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read the local store: %w", err)
+	}
+	return true, closer.Close()
+}
+
+// errStop ends a scan early without an error.
+var errStop = errors.New("stop")
+
+// scan calls fn for the keys of a task that start with prefix and are at or after from (nil: all), in order. The slices
+// are valid during the call. fn may return errStop.
+func (s *store) scan(id uint32, prefix, from []byte, fn func(key, value []byte) error) error {
+	lower := appendData(nil, id, prefix)
+	opts := &pebble.IterOptions{LowerBound: lower, UpperBound: upperBound(lower)}
+	if from != nil {
+		opts.LowerBound = appendData(nil, id, from)
+	}
+	it, err := s.db.NewIter(opts)
+	if err != nil {
+		return fmt.Errorf("scan the local store: %w", err)
+	}
+	for it.First(); it.Valid(); it.Next() {
+		v, err := it.ValueAndErr()
+		if err == nil {
+			err = fn(it.Key()[5:], v)
+		}
+		if errors.Is(err, errStop) {
+			break
+		}
+		if err != nil {
+			return errors.Join(err, it.Close())
+		}
+	}
+	if err := it.Close(); err != nil {
+		return fmt.Errorf("scan the local store: %w", err)
+	}
+	return nil
+}
+
+// upperBound returns the first key after all that start with prefix.
+func upperBound(prefix []byte) []byte {
+	end := append([]byte(nil), prefix...)
+	for i := len(end) - 1; i >= 0; i-- {
+		if end[i]++; end[i] != 0 {
+			return end[:i+1]
+		}
+	}
+	return nil
+}
+
+// addRecords puts changelog records of a task into a batch, for a commit and for a restore alike.
+func (sb *storeBatch) addRecords(id uint32, recs []*kgo.Record) error {
+	for _, r := range recs {
+		if err := sb.put(id, r.Key, r.Value); err != nil {
+			return fmt.Errorf("write the local store: %w", err)
+		}
+	}
+	return nil
+}
+
+// fresh reports why a store at pos may not be continued from: another topic, a position outside the log, or too long
+// ago for the tombstones written since to be certain to be there still. An empty string means that it may.
+func (pos position) stale(topicID [16]byte, start, end int64, now time.Time, horizon time.Duration) string {
+	switch {
+	case pos.topicID != topicID:
+		return "the changelog topic is another one"
+	case pos.offset < start || pos.offset > end:
+		return fmt.Sprintf("position %d is outside the changelog [%d, %d]", pos.offset, start, end)
+	case now.Sub(time.Unix(pos.at, 0)) > horizon:
+		return "it was last current at " + time.Unix(pos.at, 0).UTC().Format(time.RFC3339)
+	}
+	return ""
+}
+
+// pebbleLogger passes Pebble's messages on: what it says at info level is of interest only when debugging.
+type pebbleLogger struct{ l *slog.Logger }
+
+func (p pebbleLogger) Infof(format string, args ...any) {
+	p.l.Debug("local store: " + fmt.Sprintf(format, args...))
+}
+func (p pebbleLogger) Errorf(format string, args ...any) {
+	p.l.Error("local store: " + fmt.Sprintf(format, args...))
+}
+func (p pebbleLogger) Fatalf(format string, args ...any) {
+	p.l.Error("local store: " + fmt.Sprintf(format, args...))
+	panic(fmt.Sprintf("local store: "+format, args...))
+}

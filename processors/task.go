@@ -1,0 +1,422 @@
+package processors
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/freshet-io/freshet/config"
+	"github.com/freshet-io/freshet/ingest"
+	"github.com/freshet-io/freshet/internal/feature"
+)
+
+// sourceOrdinal is the ordinal of live records in feature.Order; backfilled rows have 0.
+const sourceOrdinal = 1
+
+// taskState is where a task is in its life.
+type taskState uint8
+
+const (
+	taskRestoring taskState = iota // paused; its store is being brought up to its changelog
+	taskRunning                    // its records are applied
+	taskFailed                     // paused for good, with the reason in task.failure (R13)
+)
+
+// A task is one partition of an input and the state of that input's views for the keys of that partition (R1).
+type task struct {
+	in        *input
+	partition int32
+	id        uint32 // in the store
+	state     taskState
+	failure   error
+
+	reader *ingest.Reader
+	views  []*viewState
+	store  *store
+	met    *metrics
+	clock  func() time.Time // for what people read; never for a result
+
+	// now is what has been applied in memory; committed is what the last committed transaction says (R4, R7). While no
+	// transaction is open they are equal.
+	now        meta // its views are in the order of task.views
+	committed  meta
+	catchingUp bool
+	read       int64    // the next input offset to take; below now.next while a view that was added later catches up
+	pos        position // of the store in the changelog
+	touched    bool     // by the open transaction
+	ids        *eventIDs
+
+	erased [][]byte      // changelog keys to delete in the open transaction, before anything else
+	dead   []*kgo.Record // dead letters of the open transaction that are not produced yet
+
+	groupOffset    int64     // where the group's offsets put the input when the task was assigned
+	swept          []byte    // where the next sweep of the store goes on
+	lag            int64     // records of the input behind the last batch
+	waitingSince   int64     // event time of the first event not published yet; 0 when there is none
+	partitionLabel string    // of metrics
+	lastEvent      time.Time // wall clock, for idleness and lag only
+	row            []feature.Value
+	recordKey      []byte
+	keys           []entityKey
+	counts         taskCounts
+	online         onlineState
+}
+
+// An entityKey is the key of one entity that the task's rows describe, as of the current row.
+type entityKey struct {
+	entity *config.Entity
+	fields []int
+	bytes  []byte
+}
+
+// taskCounts are the events of one batch by outcome, added to the metrics once a batch.
+type taskCounts struct {
+	applied, skipped, late, unknownFields, evalErrors, notFinite, duplicates int
+	dead                                                                     map[ingest.Class]int
+}
+
+// A viewState is the state of one view for the keys of one task.
+type viewState struct {
+	project  string
+	view     *config.View
+	key      int // index into task.keys
+	index    int // into task.views, and the views of its meta
+	layout   *feature.Layout
+	epoch    uint64
+	fp       [8]byte
+	entities map[string]*entry
+	dirty    []*entry // changed by the open transaction
+	pending  []*entry // not yet published; each is in entities
+	lookFor  []string // keys to publish that may not be in memory: loaded when their turn comes
+	bytes    int      // of entities, about
+	added    uint64   // entities ever put into pending
+	sent     uint64   // entities ever taken out of it
+
+	headField, tailField string
+	expire               time.Duration
+	inputs               []*feature.Value
+	scratch              []feature.Value
+	cells                []byte
+}
+
+// An entry is an entity in memory.
+type entry struct {
+	feature.Entity
+	key string
+	// tailAt is the input offset in the version of the tail that Redis was sent for this entity (R11); noTail if none was.
+	tailAt  int64
+	resend  bool  // what Redis holds is not known: the tail goes with the next publish
+	size    int32 // as last counted in viewState.bytes
+	dirty   bool  // in viewState.dirty
+	pending bool  // in viewState.pending
+	used    bool  // since the last eviction pass
+}
+
+const noTail = -1
+
+// entryOverhead is the memory of an entry and its place in the map beside its Entity's own.
+const entryOverhead = 160
+
+func newTask(in *input, partition int32, st *store, met *metrics, p *config.Plane, clock func() time.Time) (*task, error) {
+	rd, err := ingest.NewReader(in.source)
+	if err != nil {
+		return nil, err
+	}
+	t := &task{
+		in: in, partition: partition, store: st, met: met, clock: clock, reader: rd,
+		now: noMeta(), committed: noMeta(),
+		row: make([]feature.Value, len(in.source.Schema)),
+	}
+	t.partitionLabel = strconv.Itoa(int(partition))
+	t.counts.dead = map[ingest.Class]int{}
+	for i, v := range in.views {
+		s := newViewState(p.Project, v, in.epochs[i], expiry(p, v.Entity))
+		s.key = slices.IndexFunc(t.keys, func(k entityKey) bool { return k.entity == v.Entity })
+		if s.key < 0 {
+			s.key = len(t.keys)
+			t.keys = append(t.keys, entityKey{entity: v.Entity, fields: v.KeyFields})
+		}
+		s.index = i
+		t.views = append(t.views, s)
+	}
+	if in.source.EventID >= 0 {
+		t.ids = newEventIDs(in.source)
+	}
+	return t, nil
+}
+
+func (t *task) name() string { return taskName(t.in.topic, t.partition) }
+
+// restoredTo puts a task that has been restored into service. Views that the meta record does not know begin at `first`,
+// the beginning of the input; it returns where to read on.
+func (t *task) restoredTo(d restored, first int64) int64 {
+	t.id, t.pos, t.state = d.id, d.pos, taskRunning
+	if d.meta.none() {
+		d.meta.next = first
+	}
+	t.committed = meta{next: d.meta.next, streamTime: d.meta.streamTime, views: make([]viewMeta, len(t.views))}
+	for i, v := range t.views {
+		next, ok := d.meta.of(v.fp)
+		if !ok {
+			next = min(first, d.meta.next)
+		}
+		t.committed.views[i] = viewMeta{v.fp, next}
+	}
+	t.toCommitted()
+	return t.read
+}
+
+// toCommitted sets what has been applied to what the last committed transaction says.
+func (t *task) toCommitted() {
+	t.now = t.committed
+	t.now.views = slices.Clone(t.committed.views)
+	t.read = t.now.next
+	for _, v := range t.now.views {
+		t.read = min(t.read, v.next)
+	}
+	t.catchingUp = t.catchingUp || t.read < t.now.next
+}
+
+// caughtUp reports, once, that views that were added later have counted what the others had.
+func (t *task) caughtUp() bool {
+	done := t.catchingUp && t.read >= t.now.next
+	if done {
+		t.catchingUp = false
+	}
+	return done
+}
+
+// skipTo moves the task past records that are gone.
+func (t *task) skipTo(first int64) {
+	for i := range t.committed.views {
+		v := &t.committed.views[i]
+		v.next = max(v.next, first)
+	}
+	t.committed.next = max(t.committed.next, first)
+	t.toCommitted()
+}
+
+// addedLater returns the first view that the meta record of a restored task does not know, nil if it knows all.
+func (t *task) addedLater(m meta) *viewState {
+	for _, v := range t.views {
+		if _, ok := m.of(v.fp); !ok {
+			return v
+		}
+	}
+	return nil
+}
+
+// fail stops the task for good (R13).
+func (t *task) fail(err error) {
+	t.state, t.failure = taskFailed, err
+}
+
+// rollback drops everything that the open transaction changed (R5): changed entities leave memory, what was to be
+// published is looked up again, in its committed state, when its turn comes.
+func (t *task) rollback() {
+	t.toCommitted()
+	t.touched = false
+	t.dead, t.erased = t.dead[:0], t.erased[:0]
+	for _, v := range t.views {
+		v.rollback()
+	}
+	if t.ids != nil {
+		t.ids.rollback()
+	}
+}
+
+// apply folds one record into the state of the task's views. An error stops the task; a record that cannot be used is a
+// dead letter, not an error.
+func (t *task) apply(rec *kgo.Record) error {
+	if rec.Offset < t.read {
+		t.counts.skipped++
+		return nil
+	}
+	t.read = rec.Offset + 1
+	t.touched = true
+	again := rec.Offset < t.now.next // a view that was added later catches up
+	t.now.next = max(t.now.next, t.read)
+	if err := t.take(rec, again); err != nil {
+		return err
+	}
+	for i := range t.now.views {
+		v := &t.now.views[i]
+		v.next = max(v.next, t.read)
+	}
+	return nil
+}
+
+// take decodes a record and folds it into the views that have not counted it.
+func (t *task) take(rec *kgo.Record, again bool) error {
+	order := feature.Order{Ordinal: sourceOrdinal, Partition: rec.Partition, Offset: rec.Offset}
+	if t.in.repartitioned() {
+		o, err := parseOrigin(rec.Headers)
+		if err != nil {
+			return fmt.Errorf("%s offset %d: %w", t.name(), rec.Offset, err)
+		}
+		order.Ordinal, order.Partition, order.Offset = o.ordinal, o.partition, o.offset
+		rec.Timestamp = time.UnixMilli(o.millis)
+	}
+	at, unknown, bad := t.reader.Read(rec, t.row)
+	t.counts.unknownFields += unknown
+	for i := range t.keys {
+		if bad != nil {
+			break
+		}
+		k := &t.keys[i]
+		k.bytes, bad = t.reader.AppendEntityKey(k.bytes[:0], t.row, k.fields)
+	}
+	if bad != nil {
+		if again {
+			return nil // it was dead-lettered the first time
+		}
+		t.deadLetter(rec, &order, bad)
+		return nil
+	}
+	if !t.in.repartitioned() {
+		if err := t.checkPartition(rec); err != nil {
+			return err
+		}
+	}
+	if t.reader.Tombstone(rec) {
+		return t.erase()
+	}
+	order.Time = at
+	return t.applyRow(rec, &order)
+}
+
+// applyRow folds a decoded row into every view.
+func (t *task) applyRow(rec *kgo.Record, order *feature.Order) error {
+	if t.ids != nil {
+		seen, err := t.seenBefore(order)
+		if err != nil {
+			return err
+		}
+		if seen {
+			t.counts.duplicates++
+			return nil
+		}
+	}
+	t.now.streamTime = max(t.now.streamTime, order.Time)
+	t.counts.applied++
+	if t.waitingSince == 0 {
+		t.waitingSince = order.Time
+	}
+	for i, v := range t.views {
+		if rec.Offset < t.now.views[i].next {
+			continue
+		}
+		if err := t.applyView(v, order); err != nil {
+			return fmt.Errorf("%s offset %d: feature view %s: %w", t.name(), rec.Offset, v.view.Name, err)
+		}
+	}
+	return nil
+}
+
+// checkPartition refuses a record that its producer put on another partition than murmur2 of its key says: the state of
+// its entity would be split over tasks.
+func (t *task) checkPartition(rec *kgo.Record) error {
+	var bad *ingest.FieldError
+	if t.recordKey, bad = t.reader.AppendRecordKey(t.recordKey[:0], t.row); bad != nil {
+		return fmt.Errorf("%s offset %d: %w", t.name(), rec.Offset, bad)
+	}
+	if want := ingest.Partition(t.recordKey, t.in.partitions); want != t.partition {
+		return fmt.Errorf("%s offset %d: the record's key fields %q belong on partition %d of %d (murmur2): its producer partitions otherwise; "+
+			"state `partitioning: unknown` for source %q, and Freshet repartitions it", t.name(), rec.Offset, t.recordKey, want, t.in.partitions, t.in.source.Name)
+	}
+	return nil
+}
+
+func (t *task) applyView(v *viewState, order *feature.Order) error {
+	pass := true
+	if v.view.Where != nil {
+		var ok bool
+		if pass, ok = v.view.Where.Test(t.row); !ok {
+			t.counts.evalErrors++
+		}
+	}
+	if !pass {
+		return nil
+	}
+	e, err := v.get(t, t.keys[v.key].bytes)
+	if err != nil {
+		return err
+	}
+	v.evaluate(t)
+	t.counts.late += v.layout.Apply(&e.Entity, order, v.inputs, t.now.streamTime)
+	v.changed(e)
+	return nil
+}
+
+// anEvent is the input of a count of events.
+var anEvent = feature.BoolValue(true)
+
+// evaluate computes the input of every feature from the task's row.
+func (v *viewState) evaluate(t *task) {
+	for i := range v.view.Features {
+		f := &v.view.Features[i]
+		v.inputs[i] = nil
+		if f.Where != nil {
+			pass, ok := f.Where.Test(t.row)
+			if !ok {
+				t.counts.evalErrors++
+			}
+			if !pass {
+				continue
+			}
+		}
+		if f.Of == nil {
+			v.inputs[i] = &anEvent
+			continue
+		}
+		val, ok := f.Of.Eval(t.row, &v.scratch[i])
+		if !ok {
+			t.counts.evalErrors++
+		}
+		if f.Aggregate != "" && !val.Finite() {
+			t.counts.notFinite++
+			continue
+		}
+		v.inputs[i] = val
+	}
+}
+
+// deadLetter puts a record aside, with the coordinates of the original.
+func (t *task) deadLetter(rec *kgo.Record, order *feature.Order, why *ingest.FieldError) {
+	t.counts.dead[why.Class]++
+	orig := *rec
+	orig.Topic, orig.Partition, orig.Offset = t.in.source.Topic, order.Partition, order.Offset
+	if t.in.repartitioned() {
+		orig.Headers = withoutOrigin(rec.Headers)
+	}
+	d := ingest.DeadLetter(t.in.deadLetters, t.in.source.Name, &orig, why, t.clock())
+	d.Partition = order.Partition
+	t.dead = append(t.dead, d)
+}
+
+func withoutOrigin(hs []kgo.RecordHeader) []kgo.RecordHeader {
+	kept := make([]kgo.RecordHeader, 0, len(hs))
+	for _, h := range hs {
+		if h.Key != originHeader {
+			kept = append(kept, h)
+		}
+	}
+	return kept
+}
+
+// idleFor says whether the task has had no record for d, so that it does not hold back watermarks.
+func (t *task) idle(now time.Time, d time.Duration) bool {
+	return t.lastEvent.IsZero() || now.Sub(t.lastEvent) > d
+}
+
+// watermarkDelay returns how far the task's stream time is behind the clock; ok is false before its first event.
+func (t *task) watermarkDelay(now time.Time) (d time.Duration, ok bool) {
+	if t.now.streamTime == math.MinInt64 {
+		return 0, false
+	}
+	return now.Sub(time.UnixMicro(t.now.streamTime)), true
+}

@@ -1,0 +1,165 @@
+package processors
+
+import (
+	"fmt"
+	"time"
+	"unsafe"
+
+	"github.com/freshet-io/freshet/config"
+	"github.com/freshet-io/freshet/internal/feature"
+	"github.com/freshet-io/freshet/internal/online"
+)
+
+func newViewState(project string, v *config.View, epoch uint64, expire time.Duration) *viewState {
+	s := &viewState{
+		project: project, view: v, layout: v.Layout, epoch: epoch, fp: [8]byte(v.Fingerprint),
+		entities: map[string]*entry{},
+		expire:   expire,
+		inputs:   make([]*feature.Value, len(v.Features)),
+		scratch:  make([]feature.Value, len(v.Features)),
+	}
+	s.headField, s.tailField = online.Fields(v.Name, v.Fingerprint)
+	return s
+}
+
+// expiry returns how long Redis keeps an entity that nothing touches: long enough for every view of it, and without
+// end when one of them has features that never expire.
+func expiry(p *config.Plane, e *config.Entity) time.Duration {
+	var longest int64
+	for _, v := range p.Views {
+		if v.Entity != e {
+			continue
+		}
+		k := v.Layout.KeepFor()
+		if k == 0 {
+			return 0
+		}
+		longest = max(longest, k)
+	}
+	return time.Duration(longest) * time.Microsecond
+}
+
+// get returns the entity with a key, from memory, else from the store, else a new one.
+func (v *viewState) get(t *task, key []byte) (*entry, error) {
+	if e, ok := v.entities[string(key)]; ok {
+		e.used = true
+		return e, nil
+	}
+	e := &entry{key: string(key), tailAt: noTail, used: true}
+	if err := v.load(t, e); err != nil {
+		return nil, err
+	}
+	v.entities[e.key] = e
+	v.resize(e)
+	return e, nil
+}
+
+// load fills an entry from the store.
+func (v *viewState) load(t *task, e *entry) error {
+	prefix := append([]byte{kindCell}, feature.AppendEntityPrefix(nil, v.fp, e.keyBytes())...)
+	return t.store.scan(t.id, prefix, nil, func(key, value []byte) error {
+		_, _, cell, err := feature.ParseCellKey(key[1:])
+		if err == nil {
+			err = v.layout.Restore(&e.Entity, cell, value)
+		}
+		if err != nil {
+			return fmt.Errorf("local store of %s: entity %x: %w", t.name(), e.key, err)
+		}
+		return nil
+	})
+}
+
+// changed marks an entity as changed by the open transaction and to be published.
+func (v *viewState) changed(e *entry) {
+	v.markDirty(e)
+	v.toPublish(e)
+	v.resize(e)
+}
+
+// markDirty marks an entity as changed by the open transaction.
+func (v *viewState) markDirty(e *entry) {
+	if !e.dirty {
+		e.dirty = true
+		v.dirty = append(v.dirty, e)
+	}
+}
+
+// keyBytes is the entity's key; it is not to be changed.
+func (e *entry) keyBytes() []byte { return unsafe.Slice(unsafe.StringData(e.key), len(e.key)) }
+
+func (v *viewState) toPublish(e *entry) {
+	if !e.pending {
+		e.pending = true
+		v.added++
+		v.pending = append(v.pending, e)
+	}
+}
+
+// resize keeps the account of memory.
+func (v *viewState) resize(e *entry) {
+	size := e.Bytes() + len(e.key) + entryOverhead
+	v.bytes += size - int(e.size)
+	e.size = int32(min(size, 1<<31-1))
+}
+
+// drop forgets an entity that is clean, or whose changes are being rolled back.
+func (v *viewState) drop(e *entry) {
+	if v.entities[e.key] == e {
+		delete(v.entities, e.key)
+		v.bytes -= int(e.size)
+	}
+}
+
+// rollback drops what the open transaction changed. Entities waiting to be published are looked up again.
+func (v *viewState) rollback() {
+	kept := v.pending[:0]
+	for _, e := range v.pending {
+		if e.dirty {
+			v.lookFor = append(v.lookFor, e.key)
+			e.pending = false
+			v.sent++
+		} else {
+			kept = append(kept, e)
+		}
+	}
+	clear(v.pending[len(kept):])
+	v.pending = kept
+	for _, e := range v.dirty {
+		v.drop(e)
+	}
+	v.settled()
+}
+
+// settled clears the marks of the transaction that ended.
+func (v *viewState) settled() {
+	for _, e := range v.dirty {
+		e.dirty = false
+	}
+	clear(v.dirty)
+	v.dirty = v.dirty[:0]
+}
+
+// evict drops entities that were not used since the last pass, clean and published ones only, until `free` bytes are
+// freed or all have been looked at. It returns what it freed. Go's map iteration starts anywhere, so that repeated passes
+// treat all keys alike.
+func (v *viewState) evict(free int) int {
+	freed := 0
+	for _, e := range v.entities {
+		if freed >= free {
+			break
+		}
+		if e.dirty || e.pending {
+			continue
+		}
+		if e.used {
+			e.used = false
+			continue
+		}
+		freed += int(e.size)
+		v.drop(e)
+	}
+	return freed
+}
+
+// waiting is how many entities wait to be published.
+func (v *viewState) waiting() int { return len(v.pending) + len(v.lookFor) }
