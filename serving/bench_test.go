@@ -44,6 +44,21 @@ func benchPlane(b *testing.B, views, features, entities int) (*config.Plane, *me
 	return p, s
 }
 
+// benchBody asks for every feature of the first entities.
+func benchBody(p *config.Plane, entities int) string {
+	var refs, ids []string
+	for _, v := range p.Views {
+		for _, f := range v.Features {
+			refs = append(refs, `"`+v.Name+":"+f.Name+`"`)
+		}
+	}
+	for i := range entities {
+		ids = append(ids, fmt.Sprint(i))
+	}
+	return fmt.Sprintf(`{"features": [%s], "entities": {"user_id": [%s]}, "full_feature_names": false}`,
+		strings.Join(refs, ", "), strings.Join(ids, ", "))
+}
+
 type discard struct{ h http.Header }
 
 func (d *discard) Header() http.Header         { return d.h }
@@ -58,17 +73,7 @@ func BenchmarkHandler(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			var refs, ids []string
-			for _, v := range p.Views {
-				for _, f := range v.Features {
-					refs = append(refs, `"`+v.Name+":"+f.Name+`"`)
-				}
-			}
-			for i := range c.entities {
-				ids = append(ids, fmt.Sprint(i))
-			}
-			body := fmt.Sprintf(`{"features": [%s], "entities": {"user_id": [%s]}, "full_feature_names": false}`,
-				strings.Join(refs, ", "), strings.Join(ids, ", "))
+			body := benchBody(p, c.entities)
 			h := l.Handler()
 			w := &discard{h: http.Header{}}
 			rec := httptest.NewRecorder()
