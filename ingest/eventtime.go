@@ -34,7 +34,7 @@ func eventTime(src *config.Source, row []feature.Value, kafkaMicros int64) (int6
 	if v.IsNull() {
 		return 0, &FieldError{Class: MissingField, Field: f.Name, Reason: "is the event time and is absent or null"}
 	}
-	at, problem := fieldTime(src.EventTime.Format, v)
+	at, problem := fieldTime(src.EventTime, v)
 	if problem != "" {
 		return 0, &FieldError{Class: BadTime, Field: f.Name, Reason: showTime(v) + " " + problem}
 	}
@@ -47,20 +47,20 @@ func eventTime(src *config.Source, row []feature.Value, kafkaMicros int64) (int6
 }
 
 // fieldTime reads a non-null field as a time.
-func fieldTime(format config.TimeFormat, v *feature.Value) (us int64, problem string) {
+func fieldTime(et config.EventTime, v *feature.Value) (us int64, problem string) {
 	var ok bool
 	switch v.Type() {
 	case feature.String:
-		return ParseTime(v.Str())
+		return ParseTime(v.Str(), et.Zone)
 	case feature.Int64:
-		us, ok = unixMicros(v.Int64(), perSecond(format))
+		us, ok = unixMicros(v.Int64(), perSecond(et.Format))
 	case feature.Float64:
-		us, ok = unixMicrosFloat(v.Float64(), perSecond(format))
+		us, ok = unixMicrosFloat(v.Float64(), perSecond(et.Format))
 	default:
 		us, ok = v.Int64(), v.Int64() >= minMicros && v.Int64() <= maxMicros
 	}
 	if !ok {
-		return 0, "as " + string(format) + " " + outsideYears
+		return 0, outsideYears
 	}
 	return us, ""
 }

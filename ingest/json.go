@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/freshet-io/freshet/config"
@@ -19,8 +20,8 @@ import (
 //   - null and absence are the same: a null value.
 //   - int64 takes any number that is exactly an integer in range (12, 12.0, 1.2e1), and refuses 12.5.
 //   - float64 takes any number; one beyond the largest float64 is refused, never read as infinity.
-//   - bytes is base64 with padding (the standard alphabet); timestamp is an RFC 3339 string with a zone, or an integer
-//     of microseconds since the epoch.
+//   - bytes is base64 with padding (the standard alphabet); timestamp is an RFC 3339 string with a zone
+//     (which the event time does not need where the source names one), or an integer of microseconds since the epoch.
 //   - Nothing else is converted: "12" is no number, 1 is no bool.
 //
 // Strings without escapes alias the payload; others and bytes are allocated.
@@ -29,6 +30,7 @@ type jsonDecoder struct {
 	plain    []bool // field i's name is the same in JSON, without escapes
 	index    map[string]int
 	required []int
+	event    config.EventTime // whose Zone holds for its Field
 	seen     []uint64 // bit i: field i has occurred in this record
 	order    []int    // order[k]: the field that was the k-th in an earlier record, the guess for the next record's k-th
 }
@@ -36,6 +38,7 @@ type jsonDecoder struct {
 func newJSONDecoder(src *config.Source) (Decoder, error) {
 	d := &jsonDecoder{
 		fields: src.Schema,
+		event:  src.EventTime,
 		plain:  make([]bool, len(src.Schema)),
 		index:  make(map[string]int, len(src.Schema)),
 		seen:   make([]uint64, (len(src.Schema)+63)/64),
@@ -208,7 +211,11 @@ func (d *jsonDecoder) text(i int, raw []byte, escaped bool, v *feature.Value) *F
 		*v = feature.BytesValue(alias(b))
 		return nil
 	case feature.Timestamp:
-		us, problem := ParseTime(text)
+		var zone *time.Location
+		if i == d.event.Field {
+			zone = d.event.Zone
+		}
+		us, problem := ParseTime(text, zone)
 		if problem != "" {
 			return &FieldError{Class: BadTime, Field: d.fields[i].Name, Reason: quote(text) + " " + problem}
 		}

@@ -15,7 +15,7 @@ import (
 func TestParseTime(t *testing.T) {
 	f := func(s string, want int64) {
 		t.Helper()
-		if got, problem := ParseTime(s); problem != "" || got != want {
+		if got, problem := ParseTime(s, nil); problem != "" || got != want {
 			t.Errorf("ParseTime(%q) = %d, %q; want %d", s, got, problem, want)
 		}
 	}
@@ -33,7 +33,7 @@ func TestParseTime(t *testing.T) {
 
 	bad := func(s, problem string) {
 		t.Helper()
-		if got, p := ParseTime(s); !strings.Contains(p, problem) || problem == "" {
+		if got, p := ParseTime(s, nil); !strings.Contains(p, problem) || problem == "" {
 			t.Errorf("ParseTime(%q) = %d, %q; want a problem with %q", s, got, p, problem)
 		}
 	}
@@ -70,10 +70,50 @@ func TestParseTimeEqualsPackageTime(t *testing.T) {
 		if at.Year() < 1 || at.Year() > 9999 { // written with another number of digits
 			return
 		}
-		if got, problem := ParseTime(at.Format(time.RFC3339Nano)); problem != "" || got != us {
+		if got, problem := ParseTime(at.Format(time.RFC3339Nano), nil); problem != "" || got != us {
 			t.Fatalf("ParseTime(%s) = %d, %q; want %d", at.Format(time.RFC3339Nano), got, problem, us)
 		}
 	})
+}
+
+func TestParseTimeInAZone(t *testing.T) {
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := func(s, want string) {
+		t.Helper()
+		got, problem := ParseTime(s, berlin)
+		if problem == "" {
+			problem = time.UnixMicro(got).UTC().Format(time.RFC3339Nano)
+		}
+		if problem != want {
+			t.Errorf("ParseTime(%q) in Berlin is %q, want %q", s, problem, want)
+		}
+	}
+	f("2024-01-15T12:00:00", "2024-01-15T11:00:00Z")
+	f("2024-07-15T12:00:00.0000019", "2024-07-15T10:00:00.000001Z")
+	f("2024-07-15T12:00:00Z", "2024-07-15T12:00:00Z") // its own zone goes first
+	f("2024-07-15T12:00:00-01:00", "2024-07-15T13:00:00Z")
+	f("2024-03-31T01:59:59", "2024-03-31T00:59:59Z")
+	f("2024-03-31T02:30:00", "does not exist in Europe/Berlin, where clocks skip it")
+	f("2024-03-31T03:00:00", "2024-03-31T01:00:00Z")
+	f("2024-10-27T01:59:59", "2024-10-26T23:59:59Z")
+	f("2024-10-27T02:30:00", "2024-10-27T00:30:00Z") // shown twice: the first
+	f("2024-10-27T03:00:00", "2024-10-27T02:00:00Z")
+	f("2024-07-15T12:00:00.", "is not an RFC 3339 time, as 2026-01-31T17:04:05.678Z")
+
+	src := departures()
+	src.EventTime.Zone = berlin
+	src.Schema[3].Type = feature.Timestamp // as text, the zone holds for it too, and for no other field
+	d := newTestDecoder(t, src)
+	row := make([]feature.Value, len(src.Schema))
+	if _, err := d.Decode([]byte(`{"carrier":"AA","departed_at":"2024-01-15T12:00:00"}`), row); err != nil || row[3].String() != "2024-01-15T11:00:00Z" {
+		t.Errorf("got %s, %v", row[3], err)
+	}
+	if _, err := d.Decode([]byte(`{"carrier":"AA","departed_at":0,"seen_at":"2024-01-15T12:00:00"}`), row); err == nil || !strings.Contains(err.Error(), "has no zone") {
+		t.Errorf("got %v", err)
+	}
 }
 
 func FuzzParseTime(f *testing.F) {
@@ -82,7 +122,7 @@ func FuzzParseTime(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		got, problem := ParseTime(s)
+		got, problem := ParseTime(s, nil)
 		want, ok := oracleTime(s)
 		if ok != (problem == "") || ok && got != want {
 			t.Fatalf("ParseTime(%q) = %d, %q; want %d, %v", s, got, problem, want, ok)

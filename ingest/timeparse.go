@@ -3,6 +3,7 @@ package ingest
 import (
 	"math"
 	"strconv"
+	"time"
 )
 
 // The range of event times: the years 0001 to 9999, which every store and format of the plane can hold.
@@ -14,10 +15,10 @@ const (
 	outsideYears    = "is outside the years 0001 to 9999"
 )
 
-// ParseTime reads an RFC 3339 date and time with a zone as microseconds since the Unix epoch; a finer fraction is
-// floored. problem says what is wrong, empty if nothing is. T and Z may be lower case; a leap second is refused, since
-// no Unix time stands for it.
-func ParseTime(s string) (us int64, problem string) {
+// ParseTime reads an RFC 3339 date and time as microseconds since the Unix epoch; a finer fraction is floored. A time
+// without a zone is one of zone, or a problem where zone is nil. problem says what is wrong, empty if nothing is. T and
+// Z may be lower case; a leap second is refused, since no Unix time stands for it.
+func ParseTime(s string, zone *time.Location) (us int64, problem string) {
 	const notRFC3339 = "is not an RFC 3339 time, as 2026-01-31T17:04:05.678Z"
 	if len(s) < len("2006-01-02T15:04:05") {
 		return 0, notRFC3339
@@ -39,11 +40,18 @@ func ParseTime(s string) (us int64, problem string) {
 	if n < 0 {
 		return 0, notRFC3339
 	}
-	offset, problem := zoneOffset(rest[n:])
+	seconds := daysSinceEpoch(year, month, day)*86400 + hour*3600 + minute*60 + second
+	if rest[n:] == "" && zone != nil {
+		seconds, problem = inZone(seconds, zone)
+	} else {
+		var offset int64
+		offset, problem = zoneOffset(rest[n:])
+		seconds -= offset
+	}
 	if problem != "" {
 		return 0, problem
 	}
-	us = (daysSinceEpoch(year, month, day)*86400+hour*3600+minute*60+second-offset)*microsPerSecond + micros
+	us = seconds*microsPerSecond + micros
 	if us < minMicros || us > maxMicros {
 		return 0, outsideYears
 	}
@@ -66,13 +74,28 @@ func fraction(s string) (micros int64, n int) {
 	return micros, n
 }
 
+// inZone returns the Unix time at which clocks in zone show local, which is counted as if it were UTC. When they show it
+// twice, as summer time ends, it is the first; when they skip it there is none.
+func inZone(local int64, zone *time.Location) (seconds int64, problem string) {
+	const day = 86400 // more than any offset, so that the offsets before and after a change are both seen
+	_, before := time.Unix(local-day, 0).In(zone).Zone()
+	_, after := time.Unix(local+day, 0).In(zone).Zone()
+	for _, offset := range [...]int{max(before, after), min(before, after)} { // the larger offset is the earlier time
+		t := local - int64(offset)
+		if _, at := time.Unix(t, 0).In(zone).Zone(); at == offset {
+			return t, ""
+		}
+	}
+	return 0, "does not exist in " + zone.String() + ", where clocks skip it"
+}
+
 // zoneOffset reads a zone, all of s, in seconds east of UTC.
 func zoneOffset(s string) (seconds int64, problem string) {
 	switch {
 	case s == "Z" || s == "z":
 		return 0, ""
 	case s == "":
-		return 0, "has no zone; write Z or an offset as +02:00"
+		return 0, "has no zone; write Z or an offset as +02:00, or name the source's event_time.zone"
 	case len(s) == 6 && (s[0] == '+' || s[0] == '-') && s[3] == ':':
 		h, ok1 := digits2(s[1:])
 		m, ok2 := digits2(s[4:])
