@@ -86,7 +86,7 @@ func toCEL(v *feature.Value, t feature.Type) ref.Val {
 	return types.NewRefValList(types.DefaultTypeAdapter, vals)
 }
 
-// fromCEL returns v as a value of type t. A list that holds a null is null, since lists of features hold none.
+// fromCEL returns v as a value of type t.
 func fromCEL(v ref.Val, t feature.Type) (feature.Value, bool) {
 	if v == types.NullValue {
 		return feature.Value{}, true

@@ -26,6 +26,7 @@ const (
 	fnIsNull  = "@is_null"
 	fnNotNull = "@not_null"
 	fnIndex   = "@index"
+	fnList    = "@list"  // [x, y]: null when an element is null
 	fnGuard   = "@guard" // (list, macro over it): null when the list is null
 )
 
@@ -155,7 +156,7 @@ func nullOperators() []cel.EnvOption {
 		return cel.Overload(id, args, out, cel.OverloadIsNonStrict(), cel.FunctionBinding(fn))
 	}
 	var eq, cond, in []cel.FunctionOpt
-	for _, t := range comparable() {
+	for _, t := range comparableTypes() {
 		n := t.String()
 		eq = append(eq, cel.Overload("eq_"+n, argTypes(t, t), boolean))
 		cond = append(cond,
@@ -190,12 +191,13 @@ func nullOperators() []cel.EnvOption {
 			cel.Overload("index_list", argTypes(listOfA, i), a),
 			cel.Overload("index_map", argTypes(cel.MapType(a, b), a), b),
 			cel.SingletonBinaryBinding(index)),
+		cel.Function(fnList, cel.Overload("list", argTypes(listOfA), listOfA), cel.SingletonUnaryBinding(withoutNulls)),
 		cel.Function(fnGuard, nonStrict("guard", argTypes(a, b), b, guard), unguarded),
 	}
 }
 
-// comparable lists the types that can be compared for equality and chosen between.
-func comparable() []*cel.Type {
+// comparableTypes lists the types that can be compared for equality and chosen between.
+func comparableTypes() []*cel.Type {
 	scalars := []*cel.Type{types.BoolType, types.IntType, types.UintType, types.DoubleType, types.StringType,
 		types.BytesType, types.TimestampType, types.DurationType}
 	ts := scalars
@@ -263,7 +265,7 @@ func notEqual(x, y ref.Val) ref.Val {
 func isNull(x ref.Val) ref.Val  { return types.Bool(x == types.NullValue) }
 func notNull(x ref.Val) ref.Val { return types.Bool(x != types.NullValue) }
 
-// contains is `x in list` or `key in map`. A null in a list equals nothing.
+// contains is `x in list` or `key in map`.
 func contains(x, in ref.Val) ref.Val {
 	if x == types.NullValue || in == types.NullValue {
 		return types.NullValue
@@ -273,6 +275,20 @@ func contains(x, in ref.Val) ref.Val {
 		return types.MaybeNoSuchOverloadErr(in)
 	}
 	return c.Contains(x)
+}
+
+// withoutNulls is a list literal: an operator like others, null if an element is.
+func withoutNulls(list ref.Val) ref.Val {
+	l, ok := list.(traits.Lister)
+	if !ok {
+		return types.MaybeNoSuchOverloadErr(list)
+	}
+	for it := l.Iterator(); it.HasNext() == types.True; {
+		if it.Next() == types.NullValue {
+			return types.NullValue
+		}
+	}
+	return list
 }
 
 func index(list, i ref.Val) ref.Val {

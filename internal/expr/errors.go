@@ -26,10 +26,11 @@ func (e *Error) Error() string { return fmt.Sprintf("%d:%d: %s", e.Line, e.Colum
 func (e *Env) explain(src string, tree *ast.AST, issues *cel.Issues) *Error {
 	var all []*Error
 	for _, ce := range issues.Errors() {
-		x := &Error{Line: max(ce.Location.Line(), 1), Column: ce.Location.Column() + 1}
+		x := &Error{Line: max(ce.Location.Line(), 1), Column: max(ce.Location.Column()+1, 1)}
 		var node ast.Expr
 		if tree != nil {
 			node = find(tree.Expr(), ce.ExprID)
+			x.Column = startColumn(tree, node, x)
 		}
 		x.Message = e.sentence(ce.Message, node)
 		if tree == nil && len(all) > 0 {
@@ -73,10 +74,10 @@ func (e *Env) sentence(msg string, node ast.Expr) string {
 		return fmt.Sprintf("all elements must have one type: expected %s, found %s", words(m[1]), words(m[2]))
 	}
 	if m := noSelection.FindStringSubmatch(msg); m != nil {
-		return fmt.Sprintf("a %s has no fields", words(m[1]))
+		return fmt.Sprintf("a value of type %s has no fields", words(m[1]))
 	}
 	if m := noRange.FindStringSubmatch(msg); m != nil {
-		return fmt.Sprintf("a %s is not a list", words(m[1]))
+		return fmt.Sprintf("a value of type %s is not a list", words(m[1]))
 	}
 	switch {
 	case strings.Contains(msg, "code point size exceeds limit"):
@@ -96,6 +97,9 @@ func (e *Env) undeclared(name string, node ast.Expr) string {
 			return "unknown function has(); to ask whether a field has a value, write `field != null`"
 		}
 		return fmt.Sprintf("unknown function %q%s", name, spell.Suggest(name, e.functions()))
+	}
+	if node != nil && node.Kind() == ast.StructKind {
+		return "expressions have no messages like " + name + "{...}"
 	}
 	// `view.feature` with an unknown feature is reported as an unknown `view`: show it as it was written.
 	if node != nil {
@@ -142,7 +146,7 @@ func overloadSentence(fn, args string) string {
 	case fn == fnCond && len(ts) == 3:
 		return fmt.Sprintf("the two results of ?: must have one type, not %s and %s", ts[1], ts[2])
 	case fn == fnIndex && len(ts) == 2:
-		return fmt.Sprintf("a %s cannot be indexed by %s", ts[0], ts[1])
+		return fmt.Sprintf("a value of type %s cannot be indexed by %s", ts[0], ts[1])
 	case signs[fn] != "" && len(ts) == 2:
 		return fmt.Sprintf("operator %s does not apply to %s and %s", signs[fn], ts[0], ts[1])
 	case signs[fn] != "" && len(ts) == 1:
@@ -209,7 +213,33 @@ func syntaxSentence(msg string) string {
 	msg = strings.ReplaceAll(msg, "mismatched input", "unexpected")
 	msg = strings.ReplaceAll(msg, "extraneous input", "unexpected")
 	msg = strings.ReplaceAll(msg, "no viable alternative at input", "unexpected")
+	if strings.HasPrefix(msg, "token recognition error at: ") {
+		msg = "this is not understood: " + strings.Trim(strings.TrimPrefix(msg, "token recognition error at: "), "'")
+	}
 	return "syntax error: " + msg
+}
+
+// startColumn moves the place of a name, which cel-go gives as that of its dot or parenthesis, to where the name starts.
+func startColumn(tree *ast.AST, node ast.Expr, x *Error) int {
+	column := x.Column
+	switch {
+	case node == nil:
+	case node.Kind() == ast.SelectKind:
+		first := node
+		for first.Kind() == ast.SelectKind {
+			first = first.AsSelect().Operand()
+		}
+		if at := tree.SourceInfo().GetStartLocation(first.ID()); at.Line() == x.Line && first.Kind() == ast.IdentKind {
+			column = at.Column() + 1
+		}
+	case node.Kind() == ast.CallKind:
+		if name := node.AsCall().FunctionName(); name[0] != '@' && name[0] != '_' && signs[name] == "" {
+			column -= len(name)
+		}
+	case node.Kind() == ast.StructKind:
+		column -= len(node.AsStruct().TypeName())
+	}
+	return max(column, 1)
 }
 
 // find returns the node with an identifier, or nil.

@@ -1,6 +1,9 @@
 package expr
 
 import (
+	"errors"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/freshet-io/freshet/internal/feature"
@@ -96,6 +99,8 @@ var evalTests = []struct{ src, want string }{
 	{"i in ints", "false"},
 	{"f in floats", "null"},
 	{"[i, j]", "null"},
+	{"size([i, j])", "null"},
+	{"i in [j, 7]", "null"},
 	{"[1, 2][j]", "null"},
 	{"floats.exists(x, x > 1.0)", "null"},
 	{"ints.exists(x, x > j)", "null"},
@@ -185,40 +190,119 @@ func TestEval(t *testing.T) {
 	}
 }
 
+// compileErrorTests state what is said of each mistake; an empty want compiles.
 var compileErrorTests = []struct{ src, want string }{
-	{"dep_dealy > 1", ""},
-	{"requst.distance > 1.0", ""},
-	{"carrier_delays.maen", ""},
-	{"i + s", ""},
-	{"i && b", ""},
-	{"s > 1", ""},
-	{"b ? 1 : s", ""},
-	{"i ? 1 : 2", ""},
-	{"null", ""},
-	{"ts - ts", ""},
-	{"i +", ""},
-	{"", ""},
-	{"(i", ""},
-	{"i == 'x", ""},
-	{"has(i)", ""},
-	{"sized(s)", ""},
-	{"s.startWith('x')", ""},
-	{"size(i)", ""},
-	{"return", ""},
-	{"i.x", ""},
-	{"ints[s]", ""},
-	{"[1, s]", ""},
-	{"i.map(x, x)", ""},
-	{"x + y\n + z", ""},
-	{"Foo{a: 1}", ""},
-	{"1u", ""},
-	{"{}", ""}, {"[]", ""}, {"i == s", ""}, {"[b ? i : null, 2]", ""},
+	{"hello > 1", `1:1: unknown field "hello"`},
+	{"requst.distance > 1.0", `1:1: unknown field "requst.distance"; did you mean "request.distance"?`},
+	{"i > 1 &&\n  carrier_delays.maen > 2", `2:3: unknown field "carrier_delays.maen"; did you mean "carrier_delays.mean"?`},
+	{"i + s", `1:3: operator + does not apply to int64 and string`},
+	{"i && b", `1:3: operator && does not apply to int64 and bool`},
+	{"s > 1", `1:3: operator > does not apply to string and int64`},
+	{"i == s", `1:3: operator == does not apply to int64 and string`},
+	{"-s", `1:1: operator - does not apply to string`},
+	{"b ? 1 : s", `1:3: the two results of ?: must have one type, not int64 and string`},
+	{"i ? 1 : 2", `1:3: the condition of ?: must be a bool, not int64`},
+	{"null", `1:1: the expression is always null`},
+	{"ts - ts", `1:1: the expression gives a duration, which cannot be stored; take its getSeconds() or getMilliseconds()`},
+	{"i +", `1:4: syntax error: unexpected the end`},
+	{"", `1:1: syntax error: unexpected the end`},
+	{"(i", `1:3: syntax error: missing ')' at the end`},
+	{"i == 'x", `1:6: syntax error: this is not understood: x`},
+	{"has(i)", "1:1: unknown function has(); to ask whether a field has a value, write `field != null`"},
+	{"sized(s)", `1:1: unknown function "sized"; did you mean "size"?`},
+	{"s.startWith('x')", `1:3: unknown function "startWith"; did you mean "startsWith"?`},
+	{"size(i)", `1:1: function size does not take these arguments: size(int64)`},
+	{"s.endsWith(1)", `1:3: function endsWith does not take these arguments: string.endsWith(int64)`},
+	{"return", `1:1: "return" is a reserved word of the expression language and cannot name a field here`},
+	{"i.x", `1:1: a value of type int64 has no fields`},
+	{"ints[s]", `1:5: a value of type list(int64) cannot be indexed by string`},
+	{"[1, s]", `1:5: all elements must have one type: expected int64, found string`},
+	{"i.map(x, x)", `1:1: a value of type int64 is not a list`},
+	{"s.matches('(')", "1:11: the pattern of matches() is not a regular expression: error parsing regexp: missing closing ): `(`"},
+	{"Foo{a: 1}", `1:1: expressions have no messages like Foo{...}`},
+	{"1u", `1:1: the expression gives uint; it must give one of bool, int64, float64, string, bytes, timestamp or a list of one`},
+	{"dyn(i)", `1:1: unknown function "dyn"`},
+	{"i + nope + nada", `1:5: unknown field "nope"`},
+	{strings.Repeat("i + ", 2000) + "i", `1:1: the expression is too long; at most 4096 characters`},
+	{strings.Repeat("(", 100) + "i" + strings.Repeat(")", 100), `1:1: the expression is nested too deeply; at most 60 levels`},
+	{strings.Repeat("ints.exists(x, x == 1) || ", 9) + "b", `1:1: 9 macros over lists; at most 8 in one expression`},
+	{"[b ? i : null, 2]", ""},
+	{"type == 'x' && in", `1:16: syntax error: unexpected 'in'`},
 }
 
 func TestCompileErrors(t *testing.T) {
 	env := testEnv(t)
 	for _, tt := range compileErrorTests {
 		_, err := Compile(env, tt.src)
-		t.Logf("%q: %v", tt.src, err)
+		got := ""
+		if err != nil {
+			got = err.Error()
+		}
+		if got != tt.want {
+			t.Errorf("%.60q:\n got %s\nwant %s", tt.src, got, tt.want)
+		}
+	}
+}
+
+func TestCompileReportsEveryMistake(t *testing.T) {
+	_, err := Compile(testEnv(t), "nope + 1 > nada && i + s > 2")
+	var e *Error
+	if !errors.As(err, &e) || len(e.More) != 2 || e.More[1].Column != 22 {
+		t.Fatalf("got %#v", err)
+	}
+}
+
+func TestNewEnvRefuses(t *testing.T) {
+	for _, vars := range [][]Variable{
+		{{"a-b", feature.Int64}}, {{"", feature.Int64}}, {{"1a", feature.Int64}}, {{"a.", feature.Int64}},
+		{{"a", feature.Null}}, {{"a", feature.Int64}, {"a", feature.Int64}},
+	} {
+		if _, err := NewEnv(vars); err == nil {
+			t.Errorf("NewEnv(%v) accepted", vars)
+		}
+	}
+	if _, err := NewEnv([]Variable{{"in", feature.Int64}, {"return", feature.Bool}, {"int", feature.Int64}}); err != nil {
+		t.Errorf("a field may be named like a word of the language: %v", err)
+	}
+}
+
+// TestCostIsBounded: nested macros over long lists end as an evaluation error, soon.
+func TestCostIsBounded(t *testing.T) {
+	p, err := Compile(testEnv(t), "ints.all(x, ints.all(y, ints.all(z, x + y + z >= 0)))")
+	if err != nil {
+		t.Fatal(err)
+	}
+	elems := make([]feature.Value, 1000)
+	for i := range elems {
+		elems[i] = feature.Int64Value(1)
+	}
+	row := testRow()
+	row[11] = feature.ListValue(feature.Int64, elems)
+	if pass, ok := p.Test(row); pass || ok {
+		t.Errorf("1e9 steps ended as %v, ok=%v", pass, ok)
+	}
+}
+
+func TestReads(t *testing.T) {
+	p, err := Compile(testEnv(t), "f > 1 || ints.exists(e, e == i) || carrier_delays.mean > 2.0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := p.Reads(); !slices.Equal(got, []int{0, 2, 11, 15}) {
+		t.Errorf("Reads = %v", got)
+	}
+}
+
+// TestWrongTypeReadsAsNull: a row that breaks its types gives nulls, alike both ways.
+func TestWrongTypeReadsAsNull(t *testing.T) {
+	env := testEnv(t)
+	row := testRow()
+	row[2] = feature.StringValue("2.5")
+	for _, src := range []string{"f > 1.0", "f == null", "string(f)"} {
+		p, err := Compile(env, src)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkSame(t, src, p, interpretAll(t, env, src), row)
 	}
 }

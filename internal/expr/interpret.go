@@ -68,3 +68,35 @@ func (p *interpreted) eval(row []feature.Value) (v feature.Value, ok bool) {
 	}
 	return fromCEL(out, p.typ)
 }
+
+// operand makes what cel-go runs an operand of lowered operators.
+func (p *interpreted) operand() operand {
+	o := operand{typ: p.typ, field: -1}
+	switch {
+	case p.typ.IsList():
+		o.l = interpretedFn(p, func(v *feature.Value) feature.Value { return *v })
+	case p.typ == feature.Bool:
+		o.b = interpretedFn(p, (*feature.Value).Bool)
+	case p.typ == feature.Float64:
+		o.f = interpretedFn(p, (*feature.Value).Float64)
+	case p.typ == feature.String || p.typ == feature.Bytes:
+		o.s = interpretedFn(p, (*feature.Value).Str)
+	default:
+		o.i = interpretedFn(p, (*feature.Value).Int64)
+	}
+	return o
+}
+
+func interpretedFn[T any](p *interpreted, get func(*feature.Value) T) fn[T] {
+	return func(row []feature.Value) (T, state) {
+		var zero T
+		v, ok := p.eval(row)
+		switch {
+		case !ok:
+			return zero, failed
+		case v.IsNull():
+			return zero, null
+		}
+		return get(&v), present
+	}
+}

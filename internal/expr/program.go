@@ -2,6 +2,7 @@ package expr
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 
 	"cel.dev/cel-go/cel"
@@ -23,8 +24,8 @@ const (
 type Program struct {
 	src   string
 	typ   feature.Type
-	field int  // the variable that the expression is, -1 for any other expression
-	run   node // nil when field >= 0
+	field int // the variable that the expression is, -1 for any other expression
+	root  operand
 	reads []int
 }
 
@@ -34,14 +35,14 @@ func Compile(env *Env, src string) (*Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Program{src: src, typ: typ, field: -1, reads: reads(env, tree)}
+	p := &Program{src: src, typ: typ, reads: reads(env, tree)}
 	root := tree.Expr()
+	p.field = -1
 	if i, ok := variable(env, tree, root); ok {
 		p.field = i
-		return p, nil
 	}
 	l := &lowerer{env: env, tree: tree, loops: loops}
-	if p.run, err = l.lower(root); err != nil {
+	if p.root, err = l.lower(root); err != nil {
 		return nil, err
 	}
 	return p, nil
@@ -61,11 +62,35 @@ func check(env *Env, src string) (tree *ast.AST, typ feature.Type, loops int, er
 	if issues.Err() != nil {
 		return nil, 0, 0, env.explain(src, parsed.NativeRep(), issues)
 	}
+	if x := badPattern(checked.NativeRep()); x != nil {
+		return nil, 0, 0, x
+	}
 	typ, ok := featureType(checked.OutputType())
 	if !ok {
 		return nil, 0, 0, &Error{Line: 1, Column: 1, Message: resultMessage(checked.OutputType())}
 	}
 	return checked.NativeRep(), typ, loops, nil
+}
+
+// badPattern finds a literal that is matched and is not a regular expression.
+func badPattern(tree *ast.AST) (bad *Error) {
+	ast.PreOrderVisit(tree.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
+		if e.Kind() != ast.CallKind || e.AsCall().FunctionName() != "matches" || bad != nil {
+			return
+		}
+		args := e.AsCall().Args()
+		last := args[len(args)-1]
+		if last.Kind() != ast.LiteralKind {
+			return
+		}
+		if pattern, ok := last.AsLiteral().(types.String); ok {
+			if _, err := regexp.Compile(string(pattern)); err != nil {
+				at := tree.SourceInfo().GetStartLocation(last.ID())
+				bad = &Error{Line: max(at.Line(), 1), Column: at.Column() + 1, Message: fmt.Sprintf("the pattern of matches() is not a regular expression: %v", err)}
+			}
+		}
+	}))
+	return bad
 }
 
 func resultMessage(t *cel.Type) string {
@@ -75,7 +100,7 @@ func resultMessage(t *cel.Type) string {
 	case types.DurationKind:
 		return "the expression gives a duration, which cannot be stored; take its getSeconds() or getMilliseconds()"
 	}
-	return fmt.Sprintf("the expression gives a %s; it must give one of bool, int64, float64, string, bytes, timestamp or a list of one", typeName(t))
+	return fmt.Sprintf("the expression gives %s; it must give one of bool, int64, float64, string, bytes, timestamp or a list of one", typeName(t))
 }
 
 // variable returns the index of the variable that e reads, if that is all e does.
@@ -119,16 +144,17 @@ func (p *Program) Eval(row []feature.Value, scratch *feature.Value) (v *feature.
 	if p.field >= 0 {
 		return &row[p.field], true
 	}
-	ok = p.run.value(row, scratch)
+	ok = p.root.value(row, scratch)
 	return scratch, ok
 }
 
 // Test evaluates a bool program as a condition: null does not pass. An evaluation error gives false and ok=false.
 func (p *Program) Test(row []feature.Value) (pass, ok bool) {
-	if p.field >= 0 {
-		return row[p.field].Bool(), true
+	if p.root.b == nil {
+		return false, false
 	}
-	return p.run.test(row)
+	pass, st := p.root.b(row)
+	return pass, st != failed
 }
 
 // Reads returns the variables that the program reads, in ascending order.

@@ -1,6 +1,9 @@
 package expr
 
 import (
+	"fmt"
+	"slices"
+
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
@@ -32,6 +35,10 @@ func (r *rewriter) expr(e ast.Expr) {
 			r.expr(el)
 		}
 		r.unifyNumbers(elems)
+		if slices.ContainsFunc(elems, func(el ast.Expr) bool { return el.Kind() != ast.LiteralKind }) {
+			list := r.fac.NewList(r.id(), elems, e.AsList().OptionalIndices())
+			e.SetKindCase(r.fac.NewCall(e.ID(), fnList, list))
+		}
 	case ast.MapKind:
 		var values []ast.Expr
 		for _, entry := range e.AsMap().Entries() {
@@ -95,10 +102,20 @@ func (r *rewriter) comprehension(e ast.Expr) {
 	if c.IterRange().Kind() == ast.ListKind {
 		return
 	}
-	r.nextID++
-	loop := r.fac.NewComprehensionTwoVar(r.nextID, c.IterRange(), c.IterVar(), c.IterVar2(), c.AccuVar(),
+	// As if the list were bound to a name first: bind(name, list, @guard(name, loop over name)). Binding is itself a
+	// comprehension, over nothing.
+	list := fmt.Sprintf("@list%d", r.id())
+	loop := r.fac.NewComprehensionTwoVar(r.id(), r.fac.NewIdent(r.id(), list), c.IterVar(), c.IterVar2(), c.AccuVar(),
 		c.AccuInit(), c.LoopCondition(), c.LoopStep(), c.Result())
-	e.SetKindCase(r.fac.NewCall(e.ID(), fnGuard, c.IterRange(), loop))
+	guarded := r.fac.NewCall(r.id(), fnGuard, r.fac.NewIdent(r.id(), list), loop)
+	e.SetKindCase(r.fac.NewComprehension(e.ID(), r.fac.NewList(r.id(), nil, nil), "@unused", list, c.IterRange(),
+		r.fac.NewLiteral(r.id(), types.False), r.fac.NewIdent(r.id(), list), guarded))
+}
+
+// id returns a new node identifier.
+func (r *rewriter) id() int64 {
+	r.nextID++
+	return r.nextID
 }
 
 // unifyNumbers makes the int literals among elems doubles if there is a double among them.

@@ -8,7 +8,8 @@ import "strings"
 func Nearest(name string, candidates []string) (string, bool) {
 	best, bestCost := "", -1
 	for _, c := range candidates {
-		limit := 1 + max(len(name), len(c))/3
+		longer := max(len(name), len(c))
+		limit := min(max(longer/3, 1), longer-1)
 		d := distance(strings.ToLower(name), strings.ToLower(c), limit)
 		if d > limit {
 			continue

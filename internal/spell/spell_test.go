@@ -11,8 +11,9 @@ func TestNearest(t *testing.T) {
 		{"distnace", "distance"},
 		{"desty", "dest"},
 		{"temperature", ""},
-		{"x", "q"},
-		{"", "q"},
+		{"x", ""},
+		{"", ""},
+		{"nope", ""},
 	}
 	for _, tt := range tests {
 		got, ok := Nearest(tt.name, fields)
