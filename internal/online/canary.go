@@ -2,6 +2,7 @@ package online
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 
@@ -10,14 +11,19 @@ import (
 	"github.com/freshet-io/freshet/internal/feature"
 )
 
-// A canary is one field of a hash. It is laid out as a head without a tail, so that the guard takes it for one:
+// A canary is laid out as a head with a tail, so that the guard takes it for one:
 //
-//	0      1         25          49
-//	┌──────┬─────────┬───────────┬──────────┐
-//	│ 0xCA │ version │ 24 × 0x00 │ identity │
-//	└──────┴─────────┴───────────┴──────────┘
+//	0      1         25               49
+//	┌──────┬─────────┬────────────────┬──────────┐
+//	│ 0xCA │ version │ identity, hash │ identity │
+//	└──────┴─────────┴────────────────┴──────────┘
+//
+// To plant it, head and tail are written. To advance it the head alone is: by rule G3 the guard accepts that only where
+// the canary still is, under the same identity. Reading it first would leave a moment in which the server may be emptied
+// and the new canary hide it.
 const (
 	canaryField  = "v"
+	canaryTail   = "v:t"
 	canaryFormat = 0xca
 )
 
@@ -28,11 +34,18 @@ type canary struct {
 	id      string // see Node.ID
 }
 
-func appendCanary(dst []byte, v feature.Version, id string) []byte {
-	dst = append(dst, canaryFormat)
-	dst = append(dst, v[:]...)
-	dst = append(dst, make([]byte, versionSize)...)
-	return append(dst, id...)
+// canaryWrite is the write that plants or advances a canary.
+func canaryWrite(n Node, name string, v feature.Version, plant bool) Write {
+	sum := sha256.Sum256([]byte(n.ID))
+	sum[0] |= 1 // zero would say that there is no tail
+	mark := feature.Version(sum[:versionSize])
+	head := append([]byte{canaryFormat}, v[:]...)
+	head = append(append(head, mark[:]...), n.ID...)
+	w := Write{Key: canaryKey(n.tag, name), HeadField: canaryField, TailField: canaryTail, Head: head}
+	if plant {
+		w.Tail = append([]byte{canaryFormat}, mark[:]...)
+	}
+	return w
 }
 
 // parseCanary takes what is no canary for none: it is lost, then, and written anew.
@@ -46,19 +59,22 @@ func parseCanary(b []byte) canary {
 // ErrNewerWriter is returned when a canary is refused: another worker has published newer versions of the same task.
 var ErrNewerWriter = errors.New("redis holds a newer canary: another worker owns this task")
 
-// SetCanary records on a node that every write of the task called name up to v has been acknowledged, all of them since
+// SetCanary plants a canary: it records on a node that every write of the task called name up to v has been acknowledged, all of them since
 // the node had the identity n.ID. The identity must have been read before those writes were sent.
 func (c *Client) SetCanary(ctx context.Context, n Node, name string, v feature.Version) error {
-	return c.setCanaries(ctx, []Node{n}, name, v)[0]
+	return c.setCanaries(ctx, []Node{n}, name, v, true)[0]
 }
 
-// setCanaries sets a canary on each node and returns an error or nil for each.
-func (c *Client) setCanaries(ctx context.Context, nodes []Node, name string, v feature.Version) []error {
+// errCanaryGone is why a canary cannot be advanced: it is not there, or was planted under another identity.
+var errCanaryGone = errors.New("the canary is gone: the server has lost data")
+
+// setCanaries plants or advances a canary on each node and returns an error or nil for each.
+func (c *Client) setCanaries(ctx context.Context, nodes []Node, name string, v feature.Version, plant bool) []error {
 	ctx, cancel := c.bound(ctx)
 	defer cancel()
 	batch, out := make([]Write, len(nodes)), make([]Outcome, len(nodes))
 	for i, n := range nodes {
-		batch[i] = Write{Key: canaryKey(n.tag, name), HeadField: canaryField, TailField: canaryField + ":t", Head: appendCanary(nil, v, n.ID)}
+		batch[i] = canaryWrite(n, name, v, plant)
 	}
 	errs := make([]error, len(nodes))
 	err := c.write(ctx, batch, out)
@@ -67,6 +83,8 @@ func (c *Client) setCanaries(ctx context.Context, nodes []Node, name string, v f
 		case Accepted:
 		case Refused:
 			errs[i] = fmt.Errorf("set canary %s on redis at %s: %w", name, nodes[i].Addr, ErrNewerWriter)
+		case NeedTail:
+			errs[i] = fmt.Errorf("advance canary %s on redis at %s: %w", name, nodes[i].Addr, errCanaryGone)
 		default:
 			errs[i] = fmt.Errorf("set canary %s on redis at %s: %w", name, nodes[i].Addr, err)
 		}

@@ -46,7 +46,7 @@
 //
 //	C1  A node is trusted if its canary is there, is not lower than what this task must have published there, and was
 //	    written under the identity that the node has now; and if that is the identity that this process saw last.
-//	    A task that has published nothing needs no canary.
+//	    A task that has published nothing needs no canary; its first look plants one.
 //	C2  Otherwise it is lost: whatever the task published there may be gone. It stays lost, and its canary is not
 //	    advanced, until the caller has published everything again and vouches for it. A restart in the middle finds
 //	    the old canary, and begins again.
@@ -55,7 +55,9 @@
 //	C4  A node that cannot be asked gets no verdict; its state stays what it was.
 //	C5  If slots have moved since the last look and some node is lost, every node is: the lost entities may have moved
 //	    in between.
-//	C6  Canaries obey the guard. One that is refused tells that a newer worker owns the task.
+//	C6  A canary is advanced only where it still is, under the same identity, in one step with looking: on a server
+//	    that was emptied a moment ago it must not appear again. If it is gone the node is lost.
+//	C7  Canaries obey the guard. One that is refused tells that a newer worker owns the task.
 //
 //	           Check: C1 fails
 //	 ┌─────────┐ ─────────────> ┌──────┐

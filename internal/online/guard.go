@@ -22,11 +22,13 @@ const (
 	tailPrefix  = versionAt + versionSize
 )
 
-func versionOf(blob []byte) []byte       { return blob[versionAt : versionAt+versionSize] }
-func tailVersionOf(head []byte) []byte   { return head[tailAt : tailAt+versionSize] }
-func isZeroVersion(version []byte) bool  { return feature.Version(version) == feature.Version{} }
-func knownHead(stored []byte) (ok bool)  { return len(stored) >= headPrefix }
-func sameTail(stored, head []byte) bool  { return bytes.Equal(tailVersionOf(stored), tailVersionOf(head)) }
+func versionOf(blob []byte) []byte      { return blob[versionAt : versionAt+versionSize] }
+func tailVersionOf(head []byte) []byte  { return head[tailAt : tailAt+versionSize] }
+func isZeroVersion(version []byte) bool { return feature.Version(version) == feature.Version{} }
+func knownHead(stored []byte) (ok bool) { return len(stored) >= headPrefix }
+func sameTail(stored, head []byte) bool {
+	return bytes.Equal(tailVersionOf(stored), tailVersionOf(head))
+}
 func olderVersion(head, old []byte) bool { return bytes.Compare(versionOf(head), versionOf(old)) < 0 }
 
 // verdict is what the guard decides about one write.

@@ -47,7 +47,7 @@ func (l *Loss) watch(task string) *watch {
 
 // Check asks every node and returns those that may have lost what task has published there. The task publishes all its
 // entities that such a node Owns again, and then calls Vouch with the Node that Check returned; until then each Check
-// returns it again. A task's name must differ from that of any other project, view definition or partition on the same
+// returns it again. The first Check comes before the first write, and plants the canaries. A task's name must differ from that of any other project, view definition or partition on the same
 // Redis.
 //
 // want is what must have been published when the task begins: the version of its committed state, or zero if it has
@@ -65,26 +65,36 @@ func (l *Loss) Check(ctx context.Context, task string, want feature.Version) (lo
 		return nil, err
 	}
 	sights, err := l.client.look(ctx, places, task)
-	return w.look(sights, partition(places), want), err
+	lost = w.look(sights, partition(places), want)
+	return lost, errors.Join(err, l.set(ctx, w, task, want, true))
+}
+
+// set plants or advances the canaries of trusted nodes. w must be locked.
+func (l *Loss) set(ctx context.Context, w *watch, task string, v feature.Version, plant bool) error {
+	nodes := w.trusted(!plant)
+	if len(nodes) == 0 {
+		return nil
+	}
+	errs := l.client.setCanaries(ctx, nodes, task, v, plant)
+	for i, err := range errs {
+		switch {
+		case err == nil:
+			w.vouch(nodes[i], v)
+		case errors.Is(err, errCanaryGone):
+			w.gone(nodes[i])
+			errs[i] = nil // the next Check reports it
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Advance says that every write of task up to v has been acknowledged by nodes that were trusted at the last Check, and
-// advances their canaries. Nodes that are lost wait for Vouch.
+// advances their canaries. Nodes that are lost wait for Vouch; one that turns out to be is reported by the next Check.
 func (l *Loss) Advance(ctx context.Context, task string, v feature.Version) error {
 	w := l.watch(task)
 	w.Lock()
 	defer w.Unlock()
-	nodes := w.trusted()
-	if len(nodes) == 0 {
-		return nil
-	}
-	errs := l.client.setCanaries(ctx, nodes, task, v)
-	for i, err := range errs {
-		if err == nil {
-			w.vouch(nodes[i], v)
-		}
-	}
-	return errors.Join(errs...)
+	return l.set(ctx, w, task, v, false)
 }
 
 // ErrLostAgain is returned by Vouch for a node that has changed its identity since Check reported it.

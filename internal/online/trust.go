@@ -17,6 +17,7 @@ type belief struct {
 	node     Node            // as last seen
 	lost     bool            // C2: reported, and not vouched for since
 	vouched  feature.Version // what its canary must say at least, as far as this process knows
+	planted  bool            // a canary is known to have been there
 	answered bool            // node.ID is known; false for a node that has not answered since it appeared
 	late     bool            // writes may have gone there before it was first judged
 }
@@ -72,24 +73,32 @@ func (b *belief) see(s sight) {
 	case b.answered && b.node.ID != s.node.ID:
 		b.lost = true
 	case !s.canary.found:
-		b.lost = b.lost || b.late && !b.answered || b.vouched != feature.Version{}
+		b.lost = b.lost || b.planted || b.late && !b.answered || b.vouched != feature.Version{}
 	case lower(s.canary.version, b.vouched), s.canary.id != s.node.ID:
 		b.lost = true
 	case !b.lost:
-		b.vouched = s.canary.version
+		b.vouched, b.planted = s.canary.version, true
 	}
 	b.node, b.answered = s.node, true
 }
 
-// trusted returns the nodes whose canaries may be advanced, with the identities of rule C3.
-func (t *trust) trusted() []Node {
+// trusted returns the nodes with a canary that may be advanced, or those where one is to be planted, with the identities
+// of rule C3.
+func (t *trust) trusted(planted bool) []Node {
 	var nodes []Node
 	for _, b := range t.nodes {
-		if b.answered && !b.lost {
+		if b.answered && !b.lost && b.planted == planted {
 			nodes = append(nodes, b.node)
 		}
 	}
 	return nodes
+}
+
+// gone takes in that a node's canary could not be advanced because it is not there any more.
+func (t *trust) gone(n Node) {
+	if b := t.nodes[n.Addr]; b != nil {
+		b.lost = true
+	}
 }
 
 // mayVouch says whether what was published to a node since it was reported with that identity is still there.
@@ -101,7 +110,7 @@ func (t *trust) mayVouch(n Node) bool {
 // vouch records a canary that has been written.
 func (t *trust) vouch(n Node, v feature.Version) {
 	b := t.nodes[n.Addr]
-	b.lost = false
+	b.lost, b.planted = false, true
 	if lower(b.vouched, v) {
 		b.vouched = v
 	}
