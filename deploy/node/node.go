@@ -1,0 +1,191 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/freshet-io/freshet/config"
+	"github.com/freshet-io/freshet/internal/kafka"
+	"github.com/freshet-io/freshet/internal/lifecycle"
+	"github.com/freshet-io/freshet/internal/online"
+	"github.com/freshet-io/freshet/internal/telemetry"
+)
+
+// Options are what one process is made of.
+type Options struct {
+	Plane *config.Plane
+	Roles Roles
+
+	// EmbeddedRedis says that the online store is in this process and that nobody else writes to it.
+	EmbeddedRedis bool
+	// CreateSources is how many partitions source topics get that do not exist; 0: they are not created.
+	CreateSources int32
+	// AcceptGap goes on where events were lost to a topic's retention.
+	AcceptGap bool
+
+	Version, Revision string // of the binary
+	Logger            *slog.Logger
+	// Ready, if not nil, is called once, when every listener is open and every part has started. Parts may still be
+	// catching up: the admin listener's /readyz tells when they have.
+	Ready func(Addresses)
+}
+
+// Addresses are where a process listens; what it does not have is empty.
+type Addresses struct {
+	HTTP, GRPC, Admin string
+}
+
+// node is a process while it is put together.
+type node struct {
+	Options
+	group    *lifecycle.Group
+	registry *prometheus.Registry
+	health   *telemetry.Health
+	started  atomic.Bool // every part has, and none is being stopped
+	tracer   trace.TracerProvider
+	addrs    Addresses
+
+	store *online.Client // of the roles process and serve
+	kafka []kgo.Opt      // to reach Kafka, of the roles ingest and process
+}
+
+// Run runs a process until ctx ends, then stops it in order: the listeners first, so that requests begun are finished;
+// then the gateway's producer, when Kafka has what was accepted; then the processors, with a last commit; then the
+// connections; at last the admin listener, so that the end can be watched. It returns nil after a good stop.
+func Run(ctx context.Context, o Options) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	n := &node{
+		Options: o, group: lifecycle.New(o.Logger), registry: telemetry.NewRegistry(o.Version, o.Revision), health: &telemetry.Health{},
+	}
+	if err := n.assemble(ctx); err != nil {
+		return err
+	}
+	return n.group.Run(ctx)
+}
+
+// check refuses what cannot run: a role without its services.
+func (o *Options) check() error {
+	c := o.Plane.Connections
+	switch {
+	case o.Roles&^AllRoles != 0 || o.Roles == 0:
+		return fmt.Errorf("roles %#x: there are no such roles", uint8(o.Roles))
+	case o.Roles.Has(Ingest|Process) && c.Kafka == nil:
+		return errors.New("the roles ingest and process need connections.kafka")
+	case o.Roles.Has(Process|Serve) && c.Redis == nil:
+		return errors.New("the roles process and serve need connections.redis")
+	}
+	return nil
+}
+
+// assemble adds the parts in the order in which they start.
+func (n *node) assemble(ctx context.Context) error {
+	n.addAdmin()
+	if err := n.addTracer(ctx); err != nil {
+		return err
+	}
+	if n.Roles.Has(Ingest | Process) {
+		if err := n.addKafka(); err != nil {
+			return err
+		}
+	}
+	if n.Roles.Has(Process | Serve) {
+		if err := n.addOnline(ctx); err != nil {
+			return err
+		}
+	}
+	if n.Roles.Has(Process) {
+		n.addProcessors()
+	}
+	if n.Roles.Has(Ingest | Serve) {
+		if err := n.addFaces(); err != nil {
+			return err
+		}
+	}
+	n.group.Add("ready", 0, n.runReady)
+	return nil
+}
+
+// reachWithin is how long a start waits for Kafka before it gives up and says why.
+const reachWithin = time.Minute
+
+// addKafka prepares the connection and has the start wait until a broker answers.
+func (n *node) addKafka() error {
+	conn := *n.Plane.Connections.Kafka
+	opts, err := kafka.Options(conn, "freshet-"+n.Plane.Project)
+	if err != nil {
+		return err
+	}
+	n.kafka = append(opts, kgo.WithLogger(kafka.Logger(n.Logger)))
+	n.group.Add("kafka", 0, func(ctx context.Context, ready func()) error {
+		cl, err := kgo.NewClient(n.kafka...)
+		if err != nil {
+			return fmt.Errorf("connect to kafka: %w", err)
+		}
+		defer cl.Close()
+		reach, cancel := context.WithTimeout(ctx, reachWithin)
+		defer cancel()
+		if err := kafka.WaitReachable(reach, cl, conn.Brokers, n.Logger); err != nil {
+			return err
+		}
+		n.health.Set("kafka", pingKafka(cl))
+		ready()
+		<-ctx.Done()
+		return nil
+	})
+	return nil
+}
+
+// pingKafka is a check that holds while a broker answers.
+func pingKafka(cl *kgo.Client) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if err := cl.Ping(ctx); err != nil {
+			return fmt.Errorf("kafka does not answer: %w", err)
+		}
+		return nil
+	}
+}
+
+// addOnline opens the online store. A start goes on without it: processing waits and lookups fail until it is there.
+func (n *node) addOnline(ctx context.Context) error {
+	store, err := online.Open(ctx, *n.Plane.Connections.Redis, online.Options{
+		Embedded: n.EmbeddedRedis, Name: "freshet-" + n.Plane.Project, Logger: n.Logger, Registerer: n.registry,
+	})
+	if err != nil {
+		return err
+	}
+	n.store = store
+	n.group.Add("online store", 0, func(ctx context.Context, ready func()) error {
+		if err := store.WarnSettings(ctx); err != nil {
+			n.Logger.Warn("redis does not answer; going on without it", "error", err)
+		}
+		n.health.Set("redis", store.Ping)
+		ready()
+		<-ctx.Done()
+		return store.Close()
+	})
+	return nil
+}
+
+// runReady says that everything has started, and takes it back as the first thing of a stop.
+func (n *node) runReady(ctx context.Context, ready func()) error {
+	n.Logger.Info("ready", "roles", n.Roles.String(), "http", n.addrs.HTTP, "grpc", n.addrs.GRPC, "admin", n.addrs.Admin)
+	n.started.Store(true)
+	if n.Ready != nil {
+		n.Ready(n.addrs)
+	}
+	ready()
+	<-ctx.Done()
+	n.started.Store(false)
+	n.Logger.Info("stopping")
+	return nil
+}

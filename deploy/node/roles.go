@@ -1,0 +1,57 @@
+package node
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/freshet-io/freshet/internal/spell"
+)
+
+// Roles is a set of what a process does.
+type Roles uint8
+
+// The roles.
+const (
+	Ingest Roles = 1 << iota
+	Process
+	Serve
+
+	AllRoles = Ingest | Process | Serve
+)
+
+var roleNames = []string{"ingest", "process", "serve"} // in the order of the bits
+
+// ParseRoles returns the set of the named roles.
+func ParseRoles(names []string) (Roles, error) {
+	var r Roles
+	for _, name := range names {
+		bit := Roles(0)
+		for i, known := range roleNames {
+			if name == known {
+				bit = 1 << i
+			}
+		}
+		if bit == 0 {
+			return 0, fmt.Errorf("unknown role %q; roles are %s%s", name, strings.Join(roleNames, ", "), spell.Suggest(name, roleNames))
+		}
+		r |= bit
+	}
+	if r == 0 {
+		return 0, fmt.Errorf("no role is named; roles are %s", strings.Join(roleNames, ", "))
+	}
+	return r, nil
+}
+
+// Has reports whether the set has any of the roles.
+func (r Roles) Has(any Roles) bool { return r&any != 0 }
+
+// String returns the names as --roles takes them.
+func (r Roles) String() string {
+	var names []string
+	for i, name := range roleNames {
+		if r.Has(1 << i) {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, ",")
+}

@@ -1,0 +1,192 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/freshet-io/freshet/config"
+	"github.com/freshet-io/freshet/deploy/demo"
+)
+
+const demoLong = `Demo runs a whole plane in this process, with no services: an embedded Kafka, the stream processors,
+an embedded Redis and the lookup server. It sends every one of the 336,776 flights that left New York in
+2013 through it, waits until lookups show that each flight was counted exactly once for its carrier,
+airport, route and aircraft, and prints some of the features.
+
+Then it goes on serving, with Kafka and HTTP on local ports, until it is interrupted.
+Its data is in a temporary folder and is removed at the end.`
+
+// demoFlags are the flags of the demo.
+type demoFlags struct {
+	exit        bool
+	report      string
+	http, kafka string
+}
+
+func (a *app) demoCommand() *cobra.Command {
+	var flags demoFlags
+	cmd := &cobra.Command{
+		Use:     "demo",
+		Short:   "Send a year of flights through a whole plane in this process",
+		Long:    demoLong,
+		Example: "  freshet demo\n  freshet demo --exit --report report.json",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.demo(cmd.Context(), flags) },
+	}
+	f := cmd.Flags()
+	f.BoolVar(&flags.exit, "exit", false, "end when the flights are counted instead of serving on")
+	f.StringVar(&flags.report, "report", "", "write what was measured to this file, as JSON")
+	f.StringVar(&flags.http, "http", defaultHTTP, "address of the HTTP server; another port is taken if this one is in use")
+	f.StringVar(&flags.kafka, "kafka", defaultKafka, "address of the embedded Kafka; another port is taken if this one is in use")
+	return cmd
+}
+
+// demoPartitions is enough for the cores of a laptop and few enough to start quickly.
+const demoPartitions = 4
+
+func (a *app) demo(ctx context.Context, flags demoFlags) error {
+	plane, err := config.Parse([]config.File{{Name: "demo/plane.yaml", Data: demo.PlaneYAML}}, func(string) (string, bool) { return "", false })
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "freshet-demo-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	logger, err := a.demoLogger()
+	if err != nil {
+		return err
+	}
+	return a.withLocal(ctx, localOptions{
+		plane: plane, dir: dir, http: flags.http, kafka: flags.kafka, partitions: demoPartitions, logger: logger,
+	}, func(ctx context.Context, l local) error {
+		return a.playDemo(ctx, flags, l)
+	})
+}
+
+// demoLogger shows warnings only, unless --log-level says otherwise: the demo tells its story on standard output.
+func (a *app) demoLogger() (*slog.Logger, error) {
+	if a.logLevel == defaultLogLevel {
+		a.logLevel = "warn"
+	}
+	return a.logger()
+}
+
+// playDemo is the demo on a running plane.
+func (a *app) playDemo(ctx context.Context, flags demoFlags, l local) error {
+	client, err := newLookupClient(l.serverURL(), "", "")
+	if err != nil {
+		return err
+	}
+	flights, err := demo.Load()
+	if err != nil {
+		return err
+	}
+	report := newDemoReport()
+	if err := a.countFlights(ctx, flights, client, l, &report); err != nil {
+		return err
+	}
+	if err := timeLookups(ctx, client, flights, &report); err != nil {
+		return err
+	}
+	if report.DeadLettered, err = l.deadLettered(ctx); err != nil {
+		return err
+	}
+	if flags.report != "" {
+		if err := report.write(flags.report); err != nil {
+			return err
+		}
+	}
+	if a.json() {
+		if err := printJSON(a.Stdout, report); err != nil {
+			return err
+		}
+	} else if err := a.printDemo(ctx, client, &report); err != nil {
+		return err
+	}
+	if flags.exit {
+		return nil
+	}
+	if !a.json() {
+		printTryThis(a.Stdout, a.Program, l)
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// countFlights sends the flights and waits until lookups show all of them.
+func (a *app) countFlights(ctx context.Context, flights *demo.Flights, client *lookupClient, l local, r *demoReport) error {
+	all := tallies(flights)
+	for _, t := range all {
+		r.Entities += len(t.keys)
+	}
+	r.Events = flights.Len()
+	if !a.json() {
+		fmt.Fprintf(a.Stdout, "Sending %s flights of 2013 through the plane, the last one leaving now.\n", thousands(int64(r.Events)))
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	start := time.Now()
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		if err := sendFlights(ctx, flights, l.conn, l.plane.Sources[0].Topic, start.UTC().Truncate(time.Second)); err != nil {
+			cancel(err)
+		}
+	}()
+	defer func() { cancel(nil); <-sent }()
+	bar := newProgress(a.Stderr, a.Terminal, "counted", int64(r.Events))
+	err := awaitAll(ctx, client, all, bar.set)
+	bar.finish()
+	if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) {
+		return cause
+	}
+	if err != nil {
+		return err
+	}
+	r.Seconds = time.Since(start).Seconds()
+	r.EventsPerSecond = float64(r.Events) / r.Seconds
+	return nil
+}
+
+func (a *app) printDemo(ctx context.Context, client *lookupClient, r *demoReport) error {
+	w := a.Stdout
+	fmt.Fprintf(w, "Counted %s events in %.1f s (%s/s): %s entities, each event exactly once, %s dead-lettered.\n",
+		thousands(int64(r.Events)), r.Seconds, thousands(int64(r.EventsPerSecond)), thousands(int64(r.Entities)), thousands(int64(r.DeadLettered)))
+	fmt.Fprintf(w, "A lookup of the model's input took %.2f ms (median) and %.2f ms (99th percentile) of %s.\n",
+		r.LookupP50Millis, r.LookupP99Millis, thousands(int64(r.Lookups)))
+	for i := range showcases {
+		fmt.Fprintln(w)
+		if err := showcases[i].print(ctx, w, client); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// printTryThis prints commands that work as they stand while the demo serves on.
+func printTryThis(w io.Writer, program string, l local) {
+	body, _ := json.Marshal(modelInput("B6", "JFK", "SJU", 1598)) // text and numbers always encode
+	fmt.Fprintf(w, `
+The plane serves on until you press Ctrl-C. Try, in another terminal:
+
+  # a model's input, as a model server asks for it
+  curl -s http://%s/get-online-features -d '%s'
+
+  # the same as a table
+  %s get%s --service delay_model carrier=B6 origin=JFK dest=SJU distance=1598
+
+  # the last three events, from Kafka
+  kcat -C -q -e -b %s -t %s -o -1 -c 3
+`, l.addrs.HTTP, body, program, l.serverFlag(), strings.Join(l.conn.Brokers, ","), l.plane.Sources[0].Topic)
+}

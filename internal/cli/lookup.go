@@ -1,0 +1,166 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+)
+
+// maxResponse bounds what a server can make a command read.
+const maxResponse = 64 << 20
+
+// lookupClient asks a running server for features over the Feast HTTP protocol.
+type lookupClient struct {
+	base  string // without a slash at the end
+	token string
+	http  *http.Client
+}
+
+// lookupRequest is the body of POST /get-online-features.
+type lookupRequest struct {
+	FeatureService   string                       `json:"feature_service,omitempty"`
+	Features         []string                     `json:"features,omitempty"`
+	Entities         map[string][]json.RawMessage `json:"entities"`
+	FullFeatureNames bool                         `json:"full_feature_names"`
+}
+
+// lookupResponse is its answer: one element of Results for each name in Metadata, each with one element a row.
+type lookupResponse struct {
+	Metadata struct {
+		FeatureNames []string `json:"feature_names"`
+	} `json:"metadata"`
+	Results []struct {
+		Values     []json.RawMessage `json:"values"`
+		Statuses   []string          `json:"statuses"`
+		EventTimes []string          `json:"event_timestamps"`
+	} `json:"results"`
+}
+
+// refusal is an answer other than 200.
+type refusal struct {
+	status  int
+	message string
+	loc     []string // where in the request the mistake is, when the server says it
+}
+
+func (e *refusal) Error() string {
+	return fmt.Sprintf("the server refused (%d): %s", e.status, e.message)
+}
+
+// newLookupClient returns a client of the server at a URL or a bare host:port. caFile, when set, names the authority
+// that signed the server's certificate.
+func newLookupClient(server, token, caFile string) (*lookupClient, error) {
+	if !strings.Contains(server, "://") {
+		server = "http://" + server
+	}
+	tr := http.DefaultTransport.(*http.Transport).Clone()
+	if caFile != "" {
+		pem, err := os.ReadFile(caFile)
+		if err != nil {
+			return nil, err
+		}
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("%s holds no PEM certificate", caFile)
+		}
+		tr.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	}
+	return &lookupClient{
+		base: strings.TrimRight(server, "/"), token: token, http: &http.Client{Transport: tr, Timeout: 30 * time.Second},
+	}, nil
+}
+
+// get looks features up. An error that the server gave is a *refusal.
+func (c *lookupClient) get(ctx context.Context, req lookupRequest) (*lookupResponse, error) {
+	body, err := json.Marshal(req)
+	if err != nil {
+		return nil, err
+	}
+	hr, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+"/get-online-features", bytes.NewReader(body))
+	if err != nil {
+		return nil, usageError(fmt.Errorf("--server: %w", err))
+	}
+	hr.Header.Set("Content-Type", "application/json")
+	if c.token != "" {
+		hr.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	resp, err := c.http.Do(hr)
+	if err != nil {
+		return nil, unreachable(fmt.Errorf("look features up: %w", err))
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxResponse))
+	if err != nil {
+		return nil, unreachable(fmt.Errorf("read the answer of %s: %w", c.base, err))
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, parseRefusal(resp.StatusCode, answer)
+	}
+	var out lookupResponse
+	if err := json.Unmarshal(answer, &out); err != nil {
+		return nil, fmt.Errorf("%s does not answer as a feature server does: %w", c.base, err)
+	}
+	return &out, out.check()
+}
+
+// check holds the answer to its shape, so that printing it cannot go wrong.
+func (r *lookupResponse) check() error {
+	if len(r.Results) != len(r.Metadata.FeatureNames) {
+		return errors.New("the answer's names and results differ in number")
+	}
+	for i := range r.Results {
+		col := &r.Results[i]
+		if n := len(r.Results[0].Values); len(col.Values) != n || len(col.Statuses) != n || len(col.EventTimes) != n {
+			return fmt.Errorf("the answer's column %q has another number of rows", r.Metadata.FeatureNames[i])
+		}
+	}
+	return nil
+}
+
+// parseRefusal reads the forms in which feature servers tell errors: an object with detail (text, or a list with loc
+// and msg), or a JSON string that holds an object with a message.
+func parseRefusal(status int, body []byte) *refusal {
+	r := &refusal{status: status, message: strings.TrimSpace(string(body))}
+	var text string
+	if json.Unmarshal(body, &text) == nil {
+		r.message, body = text, []byte(text)
+	}
+	var object struct {
+		Message string          `json:"message"`
+		Error   string          `json:"error"`
+		Detail  json.RawMessage `json:"detail"`
+	}
+	if json.Unmarshal(body, &object) != nil {
+		return r
+	}
+	var list []struct {
+		Loc []any  `json:"loc"`
+		Msg string `json:"msg"`
+	}
+	switch {
+	case object.Message != "":
+		r.message = object.Message
+	case object.Error != "":
+		r.message = object.Error
+	case json.Unmarshal(object.Detail, &text) == nil:
+		r.message = text
+	case json.Unmarshal(object.Detail, &list) == nil && len(list) > 0:
+		r.message = list[0].Msg
+		for _, l := range list[0].Loc {
+			r.loc = append(r.loc, fmt.Sprint(l))
+		}
+		if len(r.loc) > 0 {
+			r.message = strings.Join(r.loc, ".") + ": " + r.message
+		}
+	}
+	return r
+}

@@ -1,0 +1,115 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+)
+
+// Env is what a command line sees of the process it runs in.
+type Env struct {
+	Program        string // the name that this process was called by, for commands shown to people
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	Getenv         func(string) string
+	Terminal       bool // Stderr is a terminal: progress may be drawn
+}
+
+// Main runs the command line of this process and returns its exit code. The first interrupt or SIGTERM ends what runs
+// in good order; a second one ends the process at once.
+func Main() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	return Run(ctx, os.Args[1:], Env{
+		Program: os.Args[0],
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Terminal: term.IsTerminal(int(os.Stderr.Fd())),
+	})
+}
+
+// Run runs one command line and returns its exit code. It has printed any error.
+func Run(ctx context.Context, args []string, env Env) int {
+	a := &app{Env: env}
+	root := a.rootCommand()
+	root.SetArgs(args)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return exitOK
+	}
+	if !a.parsed { // cobra refused the line before any command began
+		err = usageError(err)
+	}
+	code := exitCode(err)
+	if msg := err.Error(); msg != "" {
+		fmt.Fprintf(env.Stderr, "freshet: %s\n", msg)
+		if code == exitUsage {
+			fmt.Fprintf(env.Stderr, "See '%s --help'.\n", cmd.CommandPath())
+		}
+	}
+	return code
+}
+
+const defaultLogLevel = "info"
+
+// app is one run of the command line: its surroundings and the flags that all commands share.
+type app struct {
+	Env
+	parsed bool // the line was understood and a command runs
+
+	output              string
+	logLevel, logFormat string
+}
+
+const rootLong = `Freshet is a data plane for machine-learning features: events from Kafka become windowed
+features in Redis, each event counted exactly once, and model servers look them up.
+
+Exit codes:
+  0  done
+  1  failed
+  2  the command line is wrong
+  3  the definition has mistakes (they are printed)
+  4  a service cannot be reached, or refuses
+  5  what was asked for by name does not exist`
+
+func (a *app) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "freshet",
+		Short:         "A data plane for machine-learning features",
+		Long:          rootLong,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			a.parsed = true
+			return a.checkFlags()
+		},
+	}
+	root.SetOut(a.Stdout)
+	root.SetErr(a.Stderr)
+	root.SetIn(a.Stdin)
+	f := root.PersistentFlags()
+	f.StringVar(&a.output, "output", outputTable, "how results are printed: table or json")
+	f.StringVar(&a.logLevel, "log-level", defaultLogLevel, "what is logged to standard error: debug, info, warn or error")
+	f.StringVar(&a.logFormat, "log-format", "", "text or json (default text on a terminal, else json)")
+	root.AddCommand(
+		a.demoCommand(), a.devCommand(), a.runCommand(), a.checkCommand(), a.getCommand(), a.dlqCommand(), a.versionCommand(),
+	)
+	return root
+}
+
+func (a *app) checkFlags() error {
+	if a.output != outputTable && a.output != outputJSON {
+		return usageError(fmt.Errorf("unknown --output %q; use table or json", a.output))
+	}
+	_, err := a.logger()
+	return err
+}
+
+// json reports whether results are for programs.
+func (a *app) json() bool { return a.output == outputJSON }

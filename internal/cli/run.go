@@ -1,0 +1,60 @@
+package cli
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/freshet-io/freshet/deploy/node"
+)
+
+const runLong = `Run runs the named roles of a plane on the Kafka and the Redis that the definition names, until it is
+interrupted. Any number of processes may run the same definition; they share the work by Kafka's group protocol.
+
+Roles:
+  ingest   takes events over HTTP and writes them to the source topics
+  process  turns events into features: reads the source topics, keeps state, writes to Redis
+  serve    answers lookups over HTTP and gRPC
+
+An interrupt or SIGTERM ends it in order: no new requests, those begun are finished, events accepted are
+written, the last transaction is committed.`
+
+func (a *app) runCommand() *cobra.Command {
+	var connections string
+	var roles []string
+	var createSources, acceptGap bool
+	var partitions int32
+	cmd := &cobra.Command{
+		Use:   "run FILE...",
+		Short: "Run roles of a plane on real services",
+		Long:  runLong,
+		Example: `  freshet run plane.yaml
+  freshet run --roles process features/ --connections production.yaml
+  freshet run --roles ingest,serve features/ --connections production.yaml --log-format json`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := node.ParseRoles(roles)
+			if err != nil {
+				return usageError(err)
+			}
+			plane, err := a.loadPlane(args, connections)
+			if err != nil {
+				return err
+			}
+			logger, err := a.logger()
+			if err != nil {
+				return err
+			}
+			o := node.Options{Plane: plane, Roles: r, AcceptGap: acceptGap, Version: readBuild().Version, Logger: logger}
+			if createSources {
+				o.CreateSources = partitions
+			}
+			return node.Run(cmd.Context(), o)
+		},
+	}
+	addConnections(cmd, &connections)
+	f := cmd.Flags()
+	f.StringSliceVar(&roles, "roles", []string{"ingest", "process", "serve"}, "what this process does: ingest, process, serve")
+	f.BoolVar(&createSources, "create-sources", false, "create source topics that do not exist")
+	f.Int32Var(&partitions, "source-partitions", 12, "partitions of the source topics that --create-sources creates")
+	f.BoolVar(&acceptGap, "accept-gap", false, "go on where events were lost to a topic's retention, and record the gap")
+	return cmd
+}
