@@ -135,6 +135,23 @@ func TestFloatSumKeepsWhatPlainSumsLose(t *testing.T) {
 	checkResult(t, spec, many[:201], Float64Value(1e16+200))
 }
 
+// Tiles carry what their rounded sums lost, through Fold and Merge alike.
+func TestFloatSumsOfTilesKeepWhatRoundingLoses(t *testing.T) {
+	for _, name := range []string{"sum", "mean"} {
+		a := mustAggregator(t, AggregatorSpec{Name: name, In: Float64})
+		tiles := [][]byte{stateOf(a, floats(1e16, 1)), stateOf(a, floats(1, -1e16))}
+		merged := a.Merge(a.Merge(emptyState(a), tiles[0]), tiles[1])
+		folded := emptyState(a)
+		a.Fold(folded, append(tiles[0], tiles[1]...), a.Width(), 2)
+		want := map[string]float64{"sum": 2, "mean": 0.5}[name]
+		for how, state := range map[string][]byte{"merged": merged, "folded": folded} {
+			if got := a.Result(state); got.Float64() != want {
+				t.Errorf("%s %s: got %s, want %v", name, how, got, want)
+			}
+		}
+	}
+}
+
 func TestZeroFloatSumsArePositive(t *testing.T) {
 	zero := math.Copysign(0, -1)
 	spec := AggregatorSpec{Name: "sum", In: Float64}
