@@ -21,13 +21,15 @@ type decoder struct {
 type scalar interface {
 	// decodeScalar sets the value; problem says what is wrong in a sentence that starts with what was expected.
 	decodeScalar(d *decoder, n ast.Node) (problem string)
+	refuse()
 	jsonSchema() map[string]any
 }
 
-// At is a value and where it stands. Set is false where the file says nothing.
+// At is a value and where it stands. Set is false where the file says nothing, and where what it says is refused: then
+// Bad is true, and what follows from it is not reported again.
 type At[T any] struct {
-	V   T
-	Set bool
+	V        T
+	Set, Bad bool
 	Pos
 }
 
@@ -117,16 +119,18 @@ func (d *decoder) value(n ast.Node, v reflect.Value, f field, depth int) {
 func (d *decoder) scalar(n ast.Node, s scalar, f field) {
 	pos := d.doc.pos(n)
 	if n.Type() == ast.NullType {
+		s.refuse()
 		d.is.errorf(pos, "%s has no value", f.name)
 		return
 	}
 	if problem := s.decodeScalar(d, n); problem != "" {
+		s.refuse()
 		d.is.errorf(pos, "%s must be %s, not %s", f.name, problem, describe(n))
 		return
 	}
 	if t, ok := s.(*At[string]); ok && f.enum != nil && !slices.Contains(f.enum, t.V) {
 		d.is.errorf(pos, "%s must be one of %s, not %q%s", f.name, strings.Join(f.enum, ", "), t.V, spell.Suggest(t.V, f.enum))
-		t.Set = false
+		t.Set, t.Bad = false, true
 	}
 }
 

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -22,12 +23,19 @@ func Load(paths ...string) (*Plane, error) {
 // Parse is Load for files in memory; lookup finds environment variables.
 func Parse(files []File, lookup func(string) (string, bool)) (*Plane, error) {
 	is := &issues{}
-	spec := decodeFiles(files, is)
-	r := &resolver{issues: is, spec: spec, env: expander{lookup: lookup, is: is}, plane: &Plane{}}
+	spec, ok := decodeFiles(files, is)
+	if !ok {
+		found, _ := is.sorted()
+		return nil, found
+	}
+	if len(files) == 0 {
+		return nil, errors.New("read definition: no files")
+	}
+	r := &resolver{first: files[0].Name, issues: is, spec: spec, env: expander{lookup: lookup, is: is}, plane: &Plane{}}
 	r.resolve()
-	errors, warnings := is.sorted()
-	if len(errors) > 0 {
-		return nil, append(errors, warnings...)
+	found, warnings := is.sorted()
+	if len(found) > 0 {
+		return nil, append(found, warnings...)
 	}
 	r.plane.Warnings = warnings
 	return r.plane, nil
@@ -74,12 +82,15 @@ func readFiles(paths []string) ([]File, error) {
 	return files, nil
 }
 
-// decodeFiles decodes all files into one form.
-func decodeFiles(files []File, is *issues) *planeSpec {
-	all, nodes := &planeSpec{}, 0
+// decodeFiles decodes all files into one form. It returns false if one is not YAML: then what the others say cannot be
+// judged.
+func decodeFiles(files []File, is *issues) (all *planeSpec, ok bool) {
+	all, ok = &planeSpec{}, true
+	nodes := 0
 	for _, f := range files {
 		doc := parseFile(f, is)
 		if doc == nil || doc.root == nil {
+			ok = ok && doc != nil
 			continue
 		}
 		var one planeSpec
@@ -87,7 +98,7 @@ func decodeFiles(files []File, is *issues) *planeSpec {
 		d.value(doc.root, reflect.ValueOf(&one).Elem(), field{name: "the definition"}, 0)
 		mergeSpec(reflect.ValueOf(all).Elem(), reflect.ValueOf(&one).Elem(), is)
 	}
-	return all
+	return all, ok
 }
 
 // mergeSpec adds one file's sections to those of the others: lists are joined, everything else may be given once.
@@ -103,7 +114,7 @@ func mergeSpec(to, from reflect.Value, is *issues) {
 		case f.name == "connections":
 			mergeSpec(dst.Elem(), src.Elem(), is)
 		default:
-			is.errorf(placeOf(src), "%s is given twice; first in %s", f.name, shortPlace(placeOf(dst)))
+			is.errorf(placeOf(src), "%s is given twice; first in %s", f.name, seenFrom(placeOf(dst), placeOf(src)))
 		}
 	}
 }
@@ -130,7 +141,13 @@ func placeOf(v reflect.Value) Pos {
 	return Pos{}
 }
 
-func shortPlace(p Pos) string { return fmt.Sprintf("%s:%d", p.File, p.Line) }
+// seenFrom names a place in a message about another: by its line alone in the same file.
+func seenFrom(p, from Pos) string {
+	if p.File == from.File {
+		return fmt.Sprintf("line %d", p.Line)
+	}
+	return fmt.Sprintf("%s:%d", p.File, p.Line)
+}
 
 // names collects the names of a section and says which are given twice.
 type names struct {
@@ -147,11 +164,7 @@ func (n *names) add(is *issues, a At[string]) bool {
 		n.first = map[string]Pos{}
 	}
 	if p, dup := n.first[a.V]; dup {
-		where := fmt.Sprintf("line %d", p.Line)
-		if p.File != a.File {
-			where = shortPlace(p)
-		}
-		is.errorf(a.Pos, "%s %q is defined twice; first in %s", n.kind, a.V, where)
+		is.errorf(a.Pos, "%s %q is defined twice; first in %s", n.kind, a.V, seenFrom(p, a.Pos))
 		return false
 	}
 	n.first[a.V] = a.Pos

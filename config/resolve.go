@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"os"
@@ -19,6 +20,7 @@ import (
 type resolver struct {
 	*issues
 	spec  *planeSpec
+	first string // the first file
 	env   expander
 	plane *Plane
 
@@ -79,7 +81,9 @@ func (r *resolver) name(kind string, a At[string]) bool {
 func (r *resolver) project() {
 	s := r.spec
 	if !s.Project.Set {
-		r.errorf(Pos{}, "the definition has no project")
+		if !s.Project.Bad {
+			r.errorf(Pos{File: r.first}, "the definition has no project")
+		}
 		return
 	}
 	if !projectName.MatchString(s.Project.V) {
@@ -107,7 +111,7 @@ func (r *resolver) listen() {
 		return
 	}
 	l := &r.plane.Listen
-	used := map[string]string{}
+	used, last := map[string]string{}, Pos{}
 	for _, a := range []struct {
 		name string
 		at   At[string]
@@ -125,8 +129,13 @@ func (r *resolver) listen() {
 			*a.to = v
 		}
 		if other, dup := used[*a.to]; dup && !strings.HasSuffix(*a.to, ":0") {
-			r.errorf(a.at.Pos, "%s and %s both listen on %s", other, a.name, *a.to)
+			at := a.at.Pos
+			if !a.at.Set {
+				at = last
+			}
+			r.errorf(at, "%s and %s both listen on %s", other, a.name, *a.to)
 		}
+		last = cmp.Or(a.at.Pos, last)
 		used[*a.to] = a.name
 	}
 	if s.TLS != nil {

@@ -26,10 +26,10 @@ func (r *resolver) monitoring() {
 	for i := range s.Baselines {
 		b := &s.Baselines[i]
 		r.name("baseline", b.Name)
-		if r.baselineNames.add(r.issues, b.Name) {
+		added := r.baselineNames.add(r.issues, b.Name)
+		if _, ok := lookup(r, b.Model, r.models, &r.modelNames); ok && added {
 			baselineModel[b.Name.V] = b.Model.V
 		}
-		lookup(r, b.Model, r.models, &r.modelNames)
 	}
 	for i := range s.Channels {
 		r.channel(&s.Channels[i])

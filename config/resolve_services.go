@@ -26,8 +26,8 @@ func (r *resolver) service(s *serviceSpec) {
 	}
 	requests := names{kind: "request field"}
 	for _, q := range s.Request {
-		r.name("request field", q.Name)
-		if !requests.add(r.issues, q.Name) {
+		if !r.name("request field", q.Name) || !requests.add(r.issues, q.Name) {
+			complete = false
 			continue
 		}
 		t, err := feature.ParseType(q.Type.V)

@@ -22,7 +22,6 @@ func (r *resolver) source(s *sourceSpec) {
 	if !r.sourceNames.add(r.issues, s.Name) {
 		return
 	}
-	before := len(r.errors)
 	src := &Source{
 		Name:           s.Name.V,
 		Topic:          s.Topic.V,
@@ -49,7 +48,8 @@ func (r *resolver) source(s *sourceSpec) {
 			r.errorf(s.MaxRecordBytes.Pos, "max_record_bytes must be from 1 to 64MiB")
 		}
 	}
-	if r.schema(s, src) {
+	known := r.schema(s, src)
+	if known {
 		r.sourceKey(s, src)
 		if s.EventTime != nil {
 			src.EventTime = r.eventTime(s.EventTime, src)
@@ -59,7 +59,7 @@ func (r *resolver) source(s *sourceSpec) {
 	if src.Tombstones && len(s.Key) == 0 {
 		r.errorf(s.Tombstones.Pos, "tombstones: delete needs a key, since a record without a value is known by its key only")
 	}
-	if len(r.errors) == before {
+	if known { // with other mistakes views can be checked still
 		r.sources[src.Name] = src
 		r.plane.Sources = append(r.plane.Sources, src)
 	}
@@ -75,7 +75,7 @@ func (r *resolver) topic(a At[string]) {
 	case r.plane.Prefix != "" && strings.HasPrefix(a.V, r.plane.Prefix):
 		r.errorf(a.Pos, "topic %q starts with the prefix %q of Freshet's own topics", a.V, r.plane.Prefix)
 	case r.topics[a.V].Line > 0:
-		r.errorf(a.Pos, "topic %q is used twice; first in %s", a.V, shortPlace(r.topics[a.V]))
+		r.errorf(a.Pos, "topic %q is used twice; first in %s", a.V, seenFrom(r.topics[a.V], a.Pos))
 	default:
 		r.topics[a.V] = a.Pos
 	}
@@ -89,7 +89,10 @@ func (r *resolver) schema(s *sourceSpec, src *Source) bool {
 		r.errorf(s.Name.Pos, "source %q has no schema", s.Name.V)
 	}
 	for _, f := range s.Schema {
-		r.name("field", f.Name)
+		if !r.name("field", f.Name) {
+			ok = false
+			continue
+		}
 		if !known.add(r.issues, f.Name) {
 			continue
 		}
@@ -133,22 +136,22 @@ func (r *resolver) eventTime(s *eventTimeSpec, src *Source) EventTime {
 	switch t := src.Schema[et.Field].Type; t {
 	case feature.Timestamp:
 		if s.Format.Set {
-			r.errorf(s.Format.Pos, "event_time.format is for a string or int64 field; %q is a timestamp", s.Field.V)
+			r.errorf(s.Format.Pos, "event_time.format is for a string or int64 field; %q is of type timestamp", s.Field.V)
 		}
 	case feature.String:
 		if !s.Format.Set {
 			et.Format = RFC3339
 		} else if et.Format != RFC3339 {
-			r.errorf(s.Format.Pos, "event_time.format %s is for an int64 field; %q is a string", s.Format.V, s.Field.V)
+			r.errorf(s.Format.Pos, "event_time.format %s is for an int64 field; %q is of type string", s.Format.V, s.Field.V)
 		}
 	case feature.Int64:
 		if !s.Format.Set {
-			r.errorf(s.Field.Pos, "event_time needs a format, unix_s, unix_ms or unix_us, since %q is an int64", s.Field.V)
+			r.errorf(s.Field.Pos, "event_time needs a format, unix_s, unix_ms or unix_us, since %q is of type int64", s.Field.V)
 		} else if et.Format == RFC3339 {
-			r.errorf(s.Format.Pos, "event_time.format rfc3339 is for a string field; %q is an int64", s.Field.V)
+			r.errorf(s.Format.Pos, "event_time.format rfc3339 is for a string field; %q is of type int64", s.Field.V)
 		}
 	default:
-		r.errorf(s.Field.Pos, "event_time.field must be a timestamp, a string or an int64; %q is a %s", s.Field.V, t)
+		r.errorf(s.Field.Pos, "event_time.field must be a timestamp, a string or an int64; %q is of type %s", s.Field.V, t)
 	}
 	if !s.Zone.Set {
 		return et
@@ -156,7 +159,7 @@ func (r *resolver) eventTime(s *eventTimeSpec, src *Source) EventTime {
 	zone, err := time.LoadLocation(s.Zone.V)
 	switch {
 	case src.Schema[et.Field].Type == feature.Int64:
-		r.errorf(s.Zone.Pos, "event_time.zone is for times written as text; %q is an int64", s.Field.V)
+		r.errorf(s.Zone.Pos, "event_time.zone is for times written as text; %q is of type int64", s.Field.V)
 	case err != nil || s.Zone.V == "Local" || s.Zone.V == "":
 		r.errorf(s.Zone.Pos, "unknown time zone %q; give an IANA name such as Europe/Berlin or UTC", s.Zone.V)
 	default:
@@ -178,6 +181,6 @@ func (r *resolver) eventID(s *eventIDSpec, src *Source) {
 	switch t := src.Schema[src.EventID].Type; t {
 	case feature.String, feature.Int64, feature.Bytes:
 	default:
-		r.errorf(s.Field.Pos, "event_id.field must be a string, an int64 or bytes; %q is a %s", s.Field.V, t)
+		r.errorf(s.Field.Pos, "event_id.field must be a string, an int64 or bytes; %q is of type %s", s.Field.V, t)
 	}
 }

@@ -19,7 +19,8 @@ const (
 )
 
 func (r *resolver) view(s *viewSpec) {
-	if r.name("feature view", s.Name) && s.Name.V == "request" {
+	named := r.name("feature view", s.Name)
+	if s.Name.V == "request" {
 		r.errorf(s.Name.Pos, "a feature view cannot be named request: expressions read request fields under that name")
 	}
 	if !r.viewNames.add(r.issues, s.Name) {
@@ -61,6 +62,8 @@ func (r *resolver) view(s *viewSpec) {
 	if len(r.errors) == before && v.Entity != nil && v.Source != nil {
 		v.Definition = v.describe()
 		v.Fingerprint = fingerprint(v.Definition)
+	}
+	if named && len(v.Features) == len(s.Features) { // with other mistakes services can be checked still
 		r.views[v.Name] = v
 		r.plane.Views = append(r.plane.Views, v)
 	}
@@ -75,7 +78,7 @@ func (r *resolver) viewKey(s *viewSpec, v *View) {
 			r.errorf(s.Source.Pos, "source %s has no field %q, the join key of entity %s%s", v.Source.Name, k.Name,
 				v.Entity.Name, spell.Suggest(k.Name, fieldNames(v.Source.Schema)))
 		case v.Source.Schema[i].Type != k.Type:
-			r.errorf(s.Source.Pos, "field %q of source %s is a %s; the join key of entity %s is a %s", k.Name, v.Source.Name,
+			r.errorf(s.Source.Pos, "field %q of source %s is of type %s; the join key of entity %s is of type %s", k.Name, v.Source.Name,
 				v.Source.Schema[i].Type, v.Entity.Name, k.Type)
 		default:
 			v.KeyFields = append(v.KeyFields, i)
@@ -132,7 +135,7 @@ func (r *resolver) compile(what string, a At[source], env *expr.Env) *expr.Progr
 func (r *resolver) condition(what string, a At[source], env *expr.Env) *expr.Program {
 	p := r.compile(what, a, env)
 	if p != nil && p.Type() != feature.Bool {
-		r.errorf(a.Pos, "%s must be a condition, a bool; the expression gives a %s", what, p.Type())
+		r.errorf(a.Pos, "%s must be a condition, a bool; the expression gives %s", what, p.Type())
 		return nil
 	}
 	return p
@@ -142,8 +145,7 @@ func (r *resolver) features(s *viewSpec, v *View, env *expr.Env) {
 	known := names{kind: "feature"}
 	for i := range s.Features {
 		fs := &s.Features[i]
-		r.name("feature", fs.Name)
-		if !known.add(r.issues, fs.Name) {
+		if !r.name("feature", fs.Name) || !known.add(r.issues, fs.Name) {
 			continue
 		}
 		if v.Entity != nil && slices.ContainsFunc(v.Entity.JoinKeys, func(k Field) bool { return k.Name == fs.Name.V }) {
@@ -166,10 +168,11 @@ func (r *resolver) feature(s *featureSpec, env *expr.Env) (Feature, bool) {
 	if s.Window.Set && (s.Window.V < minWindow || s.Window.V > maxWindow) {
 		r.errorf(s.Window.Pos, "window must be from %s to %s, not %s", formatDuration(minWindow), formatDuration(maxWindow), formatDuration(s.Window.V))
 	}
+	bad := s.Aggregate.Bad || s.Of.Bad || s.Where.Bad || s.Window.Bad || s.Q.Bad || s.N.Bad || s.K.Bad
 	if s.Aggregate.Set && !slices.Contains(feature.Aggregations(), s.Aggregate.V) {
 		r.errorf(s.Aggregate.Pos, "unknown aggregate %q%s", s.Aggregate.V, spell.Suggest(s.Aggregate.V, feature.Aggregations()))
 	}
-	if !s.Aggregate.Set {
+	if !s.Aggregate.Set && !bad {
 		r.rowFeature(s)
 	}
 	if env != nil && s.Of.Set {
@@ -178,7 +181,7 @@ func (r *resolver) feature(s *featureSpec, env *expr.Env) (Feature, bool) {
 	if env != nil && s.Where.Set {
 		f.Where = r.condition("where", s.Where, env)
 	}
-	if env == nil || len(r.errors) > before {
+	if env == nil || bad || len(r.errors) > before {
 		return f, false
 	}
 	f.Spec = feature.AggregatorSpec{Name: f.Aggregate, Q: s.Q.V, N: s.N.V, K: s.K.V}

@@ -75,6 +75,8 @@ func (a *At[T]) decodeScalar(d *decoder, n ast.Node) string {
 	return problem
 }
 
+func (a *At[T]) refuse() { a.Set, a.Bad = false, true }
+
 // want says what is expected.
 func (a *At[T]) want() string {
 	switch any(a.V).(type) {

@@ -4,13 +4,16 @@ package spell
 import "strings"
 
 // Nearest returns the candidate closest to name by edit distance (an exchange of neighbours counts once, letter case
-// hardly), and false when none is close enough to be worth suggesting. Of equally close ones the first wins.
+// hardly, an abbreviation is near), and false when none is close enough to be worth suggesting. Of equally close ones the first wins.
 func Nearest(name string, candidates []string) (string, bool) {
 	best, bestCost := "", -1
 	for _, c := range candidates {
 		longer := max(len(name), len(c))
 		limit := min(max(longer/3, 1), longer-1)
 		d := distance(strings.ToLower(name), strings.ToLower(c), limit)
+		if len(name) >= 3 && strings.HasPrefix(c, name) {
+			d = min(d, limit) // an abbreviation
+		}
 		if d > limit {
 			continue
 		}

@@ -14,6 +14,8 @@ func TestNearest(t *testing.T) {
 		{"x", ""},
 		{"", ""},
 		{"nope", ""},
+		{"dista", "distance"},
+		{"carr", "carrier"},
 	}
 	for _, tt := range tests {
 		got, ok := Nearest(tt.name, fields)
