@@ -31,8 +31,8 @@ type jsonDecoder struct {
 	index    map[string]int
 	required []int
 	event    config.EventTime // whose Zone holds for its Field
-	seen     []uint64 // bit i: field i has occurred in this record
-	order    []int    // order[k]: the field that was the k-th in an earlier record, the guess for the next record's k-th
+	seen     []uint64         // bit i: field i has occurred in this record
+	order    []int            // order[k]: the field that was the k-th in an earlier record, the guess for the next record's k-th
 }
 
 func newJSONDecoder(src *config.Source) (Decoder, error) {
