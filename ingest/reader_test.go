@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -142,5 +143,28 @@ func TestClassesAreDistinctLabels(t *testing.T) {
 			t.Errorf("class %q is used twice or is no label", c)
 		}
 		seen[c] = true
+	}
+}
+
+// The producers' page names every class, header and metric result there is.
+func TestTheProducersPageIsComplete(t *testing.T) {
+	page, err := os.ReadFile("../docs/events.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{headerReplayed, GatewayPath, resultAccepted, resultNotAcknowledged}
+	for _, c := range Classes() {
+		want = append(want, "| `"+string(c)+"` |")
+	}
+	for i, h := range letterHeaders {
+		if i > 0 { // the first is written whole, of the others what differs
+			h = strings.TrimPrefix(h, "freshet")
+		}
+		want = append(want, "`"+h+"`")
+	}
+	for _, w := range want {
+		if !strings.Contains(string(page), w) {
+			t.Errorf("docs/events.md does not mention %s", w)
+		}
 	}
 }
