@@ -146,7 +146,7 @@ func (a *app) countFlights(ctx context.Context, flights *demo.Flights, client *l
 	}()
 	defer func() { cancel(nil); <-sent }()
 	bar := newProgress(a.Stderr, a.Terminal, "counted", int64(r.Events))
-	err := awaitAll(ctx, client, all, bar.set)
+	err := awaitAll(ctx, client, all, func(share float64) { bar.set(int64(share * float64(r.Events))) })
 	bar.finish()
 	if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) {
 		return cause

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -96,17 +95,23 @@ const (
 	verifyEvery = 200 * time.Millisecond
 	// stalledAfter is how long no count may move before the demo gives up.
 	stalledAfter = time.Minute
+	// manyKeys is from how many entities on a tally waits for the others: asking for them costs what is measured.
+	manyKeys = 1000
 )
 
-// awaitAll returns when every tally has reached its total. show is told how many of the flights the slowest of the
-// views looked at has counted; small views are looked at first, and large ones when the small are complete.
-func awaitAll(ctx context.Context, client *lookupClient, all []*tally, show func(done int64)) error {
+// awaitAll returns when every tally has reached its total. show is told which share of the flights the slowest tally
+// that was looked at has counted.
+func awaitAll(ctx context.Context, client *lookupClient, all []*tally, show func(share float64)) error {
 	pending := slices.SortedFunc(slices.Values(all), func(a, b *tally) int { return len(a.keys) - len(b.keys) })
-	moved := time.Now()
 	last := map[*tally]int64{}
-	for len(pending) > 0 {
-		for len(pending) > 0 {
-			t := pending[0]
+	for moved := time.Now(); ; {
+		var behind []*tally
+		slowest := 1.0
+		for _, t := range pending {
+			if len(behind) > 0 && len(t.keys) > manyKeys {
+				behind = append(behind, t)
+				continue
+			}
 			n, err := t.reached(ctx, client)
 			if err != nil {
 				return err
@@ -115,13 +120,12 @@ func awaitAll(ctx context.Context, client *lookupClient, all []*tally, show func
 				last[t], moved = n, time.Now()
 			}
 			if n < t.total {
-				break
+				behind, slowest = append(behind, t), min(slowest, float64(n)/float64(t.total))
 			}
-			pending = pending[1:]
 		}
-		show(slices.Min(slices.Collect(maps.Values(last))))
-		if len(pending) == 0 {
-			break
+		show(slowest)
+		if pending = behind; len(pending) == 0 {
+			return nil
 		}
 		if time.Since(moved) > stalledAfter {
 			t := pending[0]
@@ -133,5 +137,4 @@ func awaitAll(ctx context.Context, client *lookupClient, all []*tally, show func
 		case <-time.After(verifyEvery):
 		}
 	}
-	return nil
 }
