@@ -132,6 +132,27 @@ func TestDenseRegistersByDefinition(t *testing.T) {
 	}
 }
 
+// Of two hashes with the same prefix the larger rank stays, whichever came first.
+func TestSparseEntriesKeepTheLargerRank(t *testing.T) {
+	const prefix = 0xabcdc << 44
+	low, high := uint64(prefix|1<<43), uint64(prefix|1<<10)
+	want := hllAdd(nil, high)
+	for how, got := range map[string][]byte{
+		"low, then high":     hllAdd(hllAdd(nil, low), high),
+		"high, then low":     hllAdd(hllAdd(nil, high), low),
+		"low merges high":    hllMerge(hllAdd(nil, low), want),
+		"high merges low":    hllMerge(hllAdd(nil, high), hllAdd(nil, low)),
+		"high merges itself": hllMerge(hllAdd(nil, high), want),
+	} {
+		if string(got) != string(want) {
+			t.Errorf("%s: %x, want %x", how, got, want)
+		}
+	}
+	if string(want) == string(hllAdd(nil, low)) {
+		t.Error("the ranks do not differ")
+	}
+}
+
 func TestApproxDistinctOfNothingIsZero(t *testing.T) {
 	checkResult(t, AggregatorSpec{Name: "approx_distinct", In: String}, nil, Int64Value(0))
 	checkResult(t, AggregatorSpec{Name: "approx_distinct", In: Float64}, floats(0, math.Copysign(0, -1)), Int64Value(1))

@@ -84,6 +84,19 @@ func TestVarianceOfTilesWithALargeMean(t *testing.T) {
 	}
 }
 
+// Empty tiles change nothing, however large the mean.
+func TestVarianceSkipsEmptyTiles(t *testing.T) {
+	a := mustAggregator(t, AggregatorSpec{Name: "variance", In: Float64})
+	full, empty := stateOf(a, floats(1e200, 1e200)), emptyState(a)
+	for _, tiles := range [][]byte{append(append([]byte{}, full...), empty...), append(append([]byte{}, empty...), full...)} {
+		dst := emptyState(a)
+		a.Fold(dst, tiles, a.Width(), 2)
+		if got := a.Result(dst); got.IsNull() || got.Float64() != 0 {
+			t.Errorf("got %s, want 0", got)
+		}
+	}
+}
+
 func TestVarianceOutOfRangeIsTold(t *testing.T) {
 	a := mustAggregator(t, AggregatorSpec{Name: "variance", In: Float64})
 	state := stateOf(a, floats(1e200, -1e200))
