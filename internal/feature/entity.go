@@ -120,10 +120,6 @@ func (l *Layout) adopt(e *Entity) {
 func (l *Layout) applyOwn(e *Entity, at *Order, in []*Value, streamTime int64) {
 	ol := &l.own
 	if e.own == nil || e.own.marks&ownDead != 0 {
-		// Whether an expired timestamp was flushed away or not yet, the entity must be the same.
-		if l.ownExpired(at.Time, streamTime) {
-			return
-		}
 		l.newOwn(e)
 		putTime(e.own.fixed, at.Time)
 		if ol.body > timeWidth {
@@ -158,7 +154,8 @@ func (l *Layout) applyOwn(e *Entity, at *Order, in []*Value, streamTime int64) {
 	}
 }
 
-// newOwn gives e an empty entity cell, whose deletion from the store, if that was due, becomes an overwrite.
+// newOwn gives e an entity cell for the caller to fill. A deletion from the store that was due becomes an overwrite: of
+// a cell that expired there is only the timestamp.
 func (l *Layout) newOwn(e *Entity) {
 	if e.own == nil {
 		e.own = &ownState{fixed: make([]byte, l.own.width)}
@@ -167,7 +164,6 @@ func (l *Layout) newOwn(e *Entity) {
 		}
 		return
 	}
-	clear(e.own.fixed)
 	e.own.marks &^= ownDead
 }
 
