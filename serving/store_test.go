@@ -167,7 +167,7 @@ func closedLoop(ctx context.Context, addr string, request []byte, n int) ([]time
 			return took, err
 		}
 		length := 0
-		for line := []byte("-"); len(line) > 2; {
+		for line := []byte("begin"); len(line) > 2; {
 			if line, err = r.ReadSlice('\n'); err != nil {
 				return took, err
 			}
