@@ -22,6 +22,7 @@ type scalar interface {
 	// decodeScalar sets the value; problem says what is wrong in a sentence that starts with what was expected.
 	decodeScalar(d *decoder, n ast.Node) (problem string)
 	refuse()
+	want() string
 	jsonSchema() map[string]any
 }
 

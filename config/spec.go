@@ -7,7 +7,7 @@ import "time"
 
 type planeSpec struct {
 	Project     At[string]      `yaml:"project" doc:"Name of the plane. It prefixes topics, groups and Redis keys."`
-	Prefix      At[string]      `yaml:"prefix" doc:"Start of the name of every topic, consumer group and transactional id that Freshet owns. Default: freshet.PROJECT."`
+	Prefix      At[string]      `yaml:"prefix" doc:"Start of the name of every topic, consumer group and transactional id that Freshet owns. Default: freshet.PROJECT. (with both dots)."`
 	Connections *connectSpec    `yaml:"connections" doc:"Where the services are. What is not named is embedded by dev and demo, and refused by run."`
 	Listen      *listenSpec     `yaml:"listen" doc:"Where the interfaces listen."`
 	Processing  *processingSpec `yaml:"processing" doc:"Tuning of the stream processors; the defaults suit most planes."`
