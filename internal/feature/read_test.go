@@ -67,8 +67,7 @@ func TestStatus(t *testing.T) {
 
 // TestReadAbsent: no head, an entity without events and one whose state is gone are NOT_FOUND, whatever was in out.
 func TestReadAbsent(t *testing.T) {
-	l, full := goldenEntity(t)
-	_ = full
+	l, _ := goldenEntity(t)
 	var r feature.Reader
 	out := make([]feature.Value, 9)
 	for name, blobs := range map[string][2][]byte{

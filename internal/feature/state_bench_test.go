@@ -121,9 +121,11 @@ func TestEntityBytes(t *testing.T) {
 		{"full, eight features", eightSpec(), 60e6, 7200e6, 13000},
 	} {
 		l, in := mustLayout(t, tc.spec), inputs(tc.spec)
-		const n = 2000
+		// Enough of them that what else the heap holds or lets go of meanwhile does not count.
+		n := 8 << 20 / tc.most
 		entities := make([]*feature.Entity, n)
 		var before, after runtime.MemStats
+		runtime.GC()
 		runtime.GC()
 		runtime.ReadMemStats(&before)
 		for i := range entities {
@@ -133,7 +135,7 @@ func TestEntityBytes(t *testing.T) {
 		runtime.ReadMemStats(&after)
 		heap, told := int(after.HeapAlloc-before.HeapAlloc)/n, entities[0].Bytes()
 		t.Logf("%s: %d bytes on the heap, %d told", tc.name, heap, told)
-		if heap > tc.most || told > heap*11/10 || told < heap*8/10 {
+		if heap > tc.most || told > heap*12/10 || told < heap*8/10 {
 			t.Errorf("%s: %d bytes on the heap, %d told; want at most %d and both alike", tc.name, heap, told, tc.most)
 		}
 		runtime.KeepAlive(entities)
