@@ -59,12 +59,14 @@
 //	    that was emptied a moment ago it must not appear again. If it is gone the node is lost.
 //	C7  Canaries obey the guard. One that is refused tells that a newer worker owns the task.
 //
-//	           Check: C1 fails
-//	 ┌─────────┐ ─────────────> ┌──────┐
-//	 │ trusted │                │ lost │ ──┐ Check: reported again
-//	 └─────────┘ <───────────── └──────┘ <─┘
-//	   │    ↑     Vouch, if the identity is still the reported one
-//	   └────┘ Advance
+//	                Check: C1 fails;
+//	          Advance: the canary is gone
+//	┌─────────┐ ─────────────────────> ┌──────┐
+//	│ trusted │                        │ lost │ <─┐
+//	└─────────┘ <───────────────────── └──────┘ ──┘ Check: reported again
+//	  │     ↑    Vouch, if the identity
+//	  └─────┘     is the reported one
+//	  Advance
 //
 // A canary in a cluster must live on the node it speaks for: its tag is the least number whose slot the node owns, and
 // is chosen anew when that slot moves away (the canary is then missing, which costs one needless republish).
