@@ -35,6 +35,7 @@ type batch struct {
 	keyVals  []feature.Value
 	distinct map[string]int32
 	torn     []cell
+	outside  int // values null for being out of range
 	row      []feature.Value
 }
 
@@ -140,6 +141,9 @@ func (b *batch) run(ctx context.Context, l *Lookups) *Error {
 	}
 	b.derive()
 	b.count()
+	if b.outside > 0 {
+		l.metrics.outside.Add(float64(b.outside))
+	}
 	return nil
 }
 
@@ -208,7 +212,7 @@ func (b *batch) fetch(ctx context.Context, l *Lookups) *Error {
 
 // evaluate reads every view of every distinct entity at the reader's clock.
 func (b *batch) evaluate(ctx context.Context, l *Lookups) *Error {
-	b.torn = b.torn[:0]
+	b.torn, b.outside = b.torn[:0], 0
 	for g := range b.plan.groups {
 		group, rows := &b.plan.groups[g], &b.groups[g]
 		rows.values = resize(rows.values, rows.n*group.width)
@@ -241,6 +245,7 @@ func (b *batch) read(at cell, fields [][]byte) error {
 	if err != nil {
 		return err
 	}
+	b.outside += b.reader.OutOfRange()
 	f := found{status: viewStatus(st), time: eventTime}
 	if f.status == statusNotFound {
 		f.time = 0

@@ -83,10 +83,12 @@ func BenchmarkHandler(b *testing.B) {
 			}
 			b.ReportAllocs()
 			b.SetBytes(int64(rec.Body.Len()))
+			cpu := cpuTime(b)
 			for b.Loop() {
 				r := &http.Request{Method: "POST", URL: benchURL, Header: benchHeader, Body: readCloser{strings.NewReader(body)}, ContentLength: int64(len(body))}
 				h.ServeHTTP(w, r)
 			}
+			b.ReportMetric(float64((cpuTime(b)-cpu).Microseconds())/float64(b.N), "cpu-µs/req")
 		})
 	}
 }

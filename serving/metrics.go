@@ -27,6 +27,7 @@ type metrics struct {
 	rows     [numFaces]prometheus.Counter
 	failures [numFaces][len(kindNames)]prometheus.Counter
 	torn     prometheus.Counter
+	outside  prometheus.Counter
 	views    map[string]*viewCounters
 	derived  *prometheus.CounterVec
 }
@@ -52,19 +53,22 @@ func newMetrics(reg prometheus.Registerer, plane *config.Plane) (*metrics, error
 	torn := prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "freshet_lookup_torn_total", Help: "Views of an entity read again because their stored parts did not belong together.",
 	})
+	outside := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "freshet_lookup_out_of_range_total", Help: "Values served as null because they are outside the range of their type.",
+	})
 	derived := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "freshet_lookup_derived_errors_total", Help: "Derived features that are null because their expression failed.",
 	}, []string{"service", "feature"})
 	if reg != nil {
 		var errs []error
-		for _, c := range []prometheus.Collector{seconds, rows, failures, features, torn, derived} {
+		for _, c := range []prometheus.Collector{seconds, rows, failures, features, torn, outside, derived} {
 			errs = append(errs, reg.Register(c))
 		}
 		if err := errors.Join(errs...); err != nil {
 			return nil, err
 		}
 	}
-	m := &metrics{torn: torn, derived: derived, views: make(map[string]*viewCounters, len(plane.Views))}
+	m := &metrics{torn: torn, outside: outside, derived: derived, views: make(map[string]*viewCounters, len(plane.Views))}
 	for f, name := range faceNames {
 		m.seconds[f] = seconds.WithLabelValues(name)
 		m.rows[f] = rows.WithLabelValues(name)

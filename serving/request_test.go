@@ -165,7 +165,9 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-func equal(a, b []string) bool { return strings.Join(a, "\x00") == strings.Join(b, "\x00") && len(a) == len(b) }
+func equal(a, b []string) bool {
+	return strings.Join(a, "\x00") == strings.Join(b, "\x00") && len(a) == len(b)
+}
 
 // checkColumn reads a column as each type and compares every value with encoding/json's.
 func checkColumn(t *testing.T, c wireColumn, want []json.RawMessage) {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -130,7 +131,7 @@ func runClients(b *testing.B, addr string, request []byte, clients int) {
 	times := make([][]time.Duration, clients)
 	errs := make(chan error, clients)
 	b.ResetTimer()
-	start := time.Now()
+	start, cpu := time.Now(), cpuTime(b)
 	for c := range clients {
 		go func() {
 			var err error
@@ -148,9 +149,20 @@ func runClients(b *testing.B, addr string, request []byte, clients int) {
 	slices.Sort(all)
 	if len(all) > 0 {
 		b.ReportMetric(float64(len(all))/took.Seconds(), "req/s")
+		b.ReportMetric(float64((cpuTime(b)-cpu).Microseconds())/float64(len(all)), "cpu-µs/req")
 		b.ReportMetric(float64(all[len(all)/2].Microseconds()), "p50-µs")
 		b.ReportMetric(float64(all[len(all)*99/100].Microseconds()), "p99-µs")
 	}
+}
+
+// cpuTime returns what this process, server and client, has used: the number that other work on the machine changes
+// least.
+func cpuTime(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func closedLoop(ctx context.Context, addr string, request []byte, n int) ([]time.Duration, error) {
