@@ -137,11 +137,7 @@ type instance struct {
 func (w *world) run(edit func(*Options)) *instance {
 	w.t.Helper()
 	p := *w.plane
-	o := Options{
-		Plane: &p, Kafka: config.Kafka{Brokers: w.seeds}, Client: []kgo.Opt{kgo.SeedBrokers(w.seeds...)},
-		Online: w.redis, Loss: w.redis, Logger: slog.New(slog.NewTextHandler(testWriter{w.t}, &slog.HandlerOptions{Level: slog.LevelInfo})),
-		Registerer: prometheus.NewRegistry(),
-	}
+	o := w.options(&p)
 	if edit != nil {
 		edit(&o)
 	}
@@ -154,6 +150,14 @@ func (w *world) run(edit func(*Options)) *instance {
 	go func() { in.done <- rt.Run(ctx) }()
 	w.t.Cleanup(in.stop)
 	return in
+}
+
+func (w *world) options(p *config.Plane) Options {
+	return Options{
+		Plane: p, Kafka: config.Kafka{Brokers: w.seeds}, Client: []kgo.Opt{kgo.SeedBrokers(w.seeds...)},
+		Online: w.redis, Loss: w.redis, Logger: slog.New(slog.NewTextHandler(testWriter{w.t}, &slog.HandlerOptions{Level: slog.LevelInfo})),
+		Registerer: prometheus.NewRegistry(),
+	}
 }
 
 // stop ends the instance gracefully; it may be called again.
@@ -278,6 +282,33 @@ func (w *world) check() error {
 	return nil
 }
 
+// compareUser compares one user's features with the oracle over its events, as of a moment after all events.
+func (w *world) compareUser(user string, es []event) error { return w.compareIn("user_orders", user, es) }
+
+func (w *world) compareIn(view, user string, es []event) error {
+	t := int64(0)
+	for _, e := range w.events {
+		t = max(t, e.At*1000)
+	}
+	return w.compare(view, feature.StringValue(user), t, userOracle(es, t))
+}
+
+// compareUserIfOn is compareUser for a user that is not on a partition that stands still.
+func (w *world) compareUserIfOn(user string, es []event, except int32) error {
+	if ingest.Partition([]byte(user), testPartitions) == except {
+		return nil
+	}
+	return w.compareUser(user, es)
+}
+
+// absent reports an error unless a lookup finds no such user.
+func (w *world) absent(user string) error {
+	if _, err := w.lookup("user_orders", feature.StringValue(user), w.start.UnixMicro()); err == nil {
+		return fmt.Errorf("%s is still there", user)
+	}
+	return nil
+}
+
 func (w *world) compare(view string, key feature.Value, t int64, want []feature.Value) error {
 	got, err := w.lookup(view, key, t)
 	if err != nil {
@@ -368,6 +399,7 @@ type memoryRedis struct {
 	mu      sync.Mutex
 	fields  map[string]map[string][]byte
 	canary  map[string]feature.Version
+	known   map[string]feature.Version // what the detector in the process remembers
 	away    error
 	id      int
 	refused int
@@ -375,7 +407,7 @@ type memoryRedis struct {
 }
 
 func newMemoryRedis() *memoryRedis {
-	return &memoryRedis{fields: map[string]map[string][]byte{}, canary: map[string]feature.Version{}}
+	return &memoryRedis{fields: map[string]map[string][]byte{}, canary: map[string]feature.Version{}, known: map[string]feature.Version{}}
 }
 
 func (r *memoryRedis) get(key, head, tail string) (h, t []byte) {
@@ -446,6 +478,9 @@ func (r *memoryRedis) Check(_ context.Context, task string, want feature.Version
 		return nil, r.away
 	}
 	have, ok := r.canary[task]
+	if known, ok := r.known[task]; ok {
+		want = known
+	}
 	if want != (feature.Version{}) && (!ok || string(have[:]) < string(want[:])) {
 		return []online.Node{{}}, nil
 	}
@@ -455,14 +490,21 @@ func (r *memoryRedis) Check(_ context.Context, task string, want feature.Version
 func (r *memoryRedis) Advance(_ context.Context, task string, v feature.Version) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if have := r.canary[task]; string(have[:]) <= string(v[:]) {
-		r.canary[task] = v
+	if r.away != nil {
+		return r.away
 	}
-	return r.away
+	if have := r.canary[task]; string(have[:]) <= string(v[:]) {
+		r.canary[task], r.known[task] = v, v
+	}
+	return nil
 }
 
 func (r *memoryRedis) Vouch(ctx context.Context, task string, _ online.Node, v feature.Version) error {
 	return r.Advance(ctx, task, v)
 }
 
-func (r *memoryRedis) Forget(string) {}
+func (r *memoryRedis) Forget(task string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.known, task)
+}

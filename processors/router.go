@@ -140,23 +140,23 @@ func (r *router) step(ctx context.Context) error {
 			return err
 		}
 	}
-	return r.end(context.WithoutCancel(ctx))
+	return r.end(ctx)
 }
 
 func (r *router) end(ctx context.Context) error {
 	began := r.now()
-	if err := r.sess.cl.Flush(ctx); err != nil {
-		return fmt.Errorf("flush the transaction: %w", err)
+	if err := r.sess.flush(ctx); err != nil {
+		return err
 	}
 	commit := kgo.TryCommit
 	if err := r.takeErr(); err != nil {
 		r.logger.Warn("a record was not copied; the transaction is aborted", "err", err)
 		commit = kgo.TryAbort
 	}
-	committed, err := r.sess.s.End(ctx, commit)
+	committed, err := r.sess.end(ctx, commit)
 	r.met.transaction("route", committed, err, r.now().Sub(began))
 	if err != nil {
-		return fmt.Errorf("end a transaction: %w", err)
+		return err
 	}
 	if committed {
 		r.failed.Store(nil)

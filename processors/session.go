@@ -153,6 +153,31 @@ func (s *session) allowRebalance() {
 	s.s.AllowRebalance()
 }
 
+// endTimeout bounds the end of a transaction. A session whose transaction could not be ended is of no more use.
+const endTimeout = time.Minute
+
+// end ends the open transaction. Rebalances are let go on first (R9): End waits for a heartbeat, and a member that was
+// thrown out sends none before its callback has run.
+func (s *session) end(ctx context.Context, how kgo.TransactionEndTry) (committed bool, err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+	defer cancel()
+	s.allowRebalance()
+	if committed, err = s.s.End(ctx, how); err != nil {
+		return committed, fmt.Errorf("end a transaction: %w", err)
+	}
+	return committed, nil
+}
+
+// flush waits until the outcome of every record of the open transaction is known.
+func (s *session) flush(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+	defer cancel()
+	if err := s.cl.Flush(ctx); err != nil {
+		return fmt.Errorf("flush a transaction: %w", err)
+	}
+	return nil
+}
+
 // settle takes up a rebalance that has happened between transactions. It reports whether there was one.
 func (s *session) settle(ctx context.Context) (bool, error) {
 	if !s.rebalance.CompareAndSwap(true, false) {
@@ -161,10 +186,8 @@ func (s *session) settle(ctx context.Context) (bool, error) {
 	if err := s.s.Begin(); err != nil {
 		return true, fmt.Errorf("begin a transaction: %w", err)
 	}
-	if _, err := s.s.End(ctx, kgo.TryAbort); err != nil {
-		return true, fmt.Errorf("end an empty transaction: %w", err)
-	}
-	return true, nil
+	_, err := s.end(ctx, kgo.TryAbort)
+	return true, err
 }
 
 // close leaves the group.

@@ -168,22 +168,22 @@ func (m *materializer) end(ctx context.Context) error {
 		commit = kgo.TryAbort
 	} else {
 		m.flush(ctx)
-		if err := m.sess.s.Client().Flush(ctx); err != nil {
-			return fmt.Errorf("flush the transaction: %w", err)
+		if err := m.sess.flush(ctx); err != nil {
+			return err
 		}
 		if err := m.txn.err(); err != nil {
 			m.logger.Warn("a record of the transaction was not produced; the transaction is aborted", "err", err)
 			commit = kgo.TryAbort
 		}
 	}
-	committed, err := m.sess.s.End(ctx, commit)
+	committed, err := m.sess.end(ctx, commit)
 	m.inTxn, m.doomed = false, false
 	m.met.transaction("materialize", committed, err, m.now().Sub(began))
 	if err != nil {
 		for _, t := range m.tasks {
 			t.rollback()
 		}
-		return fmt.Errorf("end a transaction: %w", err)
+		return err
 	}
 	if !committed {
 		return m.recover()
