@@ -118,23 +118,26 @@ type Pinger interface {
 // warning, and gives up when ctx ends, or at once on what trying again cannot mend: a refused password, a certificate
 // that does not verify, TLS on one side only. The error is an *Unreachable.
 func WaitReachable(ctx context.Context, cl Pinger, brokers []string, logger *slog.Logger) error {
-	warned := false
+	var cause error // of the last try that was not cut short by ctx: that one tells nothing
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		err := ping(ctx, cl)
 		if err == nil {
 			return nil
 		}
-		hint, final := diagnose(err)
-		if final || ctx.Err() != nil {
-			return &Unreachable{Brokers: brokers, Err: err, Hint: hint}
+		first := cause == nil
+		if first || ctx.Err() == nil {
+			cause = err
 		}
-		if !warned {
+		hint, final := diagnose(cause)
+		if final || ctx.Err() != nil {
+			return &Unreachable{Brokers: brokers, Err: cause, Hint: hint}
+		}
+		if first {
 			logger.Warn("waiting for Kafka", "brokers", brokers, "error", err)
-			warned = true
 		}
 		select {
 		case <-ctx.Done():
-			return &Unreachable{Brokers: brokers, Err: err, Hint: hint}
+			return &Unreachable{Brokers: brokers, Err: cause, Hint: hint}
 		case <-time.After(wait):
 		}
 	}

@@ -49,9 +49,10 @@ func newClient(t *testing.T, c config.Kafka) *kgo.Client {
 	return cl
 }
 
-func reach(t *testing.T, c config.Kafka) error {
+// reach waits within a time that a failure which is tried again uses up.
+func reach(t *testing.T, c config.Kafka, within time.Duration) error {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
 	return kafka.WaitReachable(ctx, newClient(t, c), c.Brokers, slog.New(slog.DiscardHandler))
 }
@@ -63,13 +64,14 @@ func TestSASL(t *testing.T) {
 		kfake.Superuser("SCRAM-SHA-512", "ann", password))
 	for _, mechanism := range []string{"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"} {
 		t.Run(mechanism, func(t *testing.T) {
+			t.Parallel()
 			c := c
 			c.SASL = &config.SASL{Mechanism: mechanism, Username: "ann", Password: password}
-			if err := reach(t, c); err != nil {
+			if err := reach(t, c, 20*time.Second); err != nil {
 				t.Errorf("right password: %v", err)
 			}
 			c.SASL = &config.SASL{Mechanism: mechanism, Username: "ann", Password: "not the password"}
-			err := reach(t, c)
+			err := reach(t, c, 3*time.Second)
 			if err == nil {
 				t.Fatal("wrong password was accepted")
 			}
@@ -82,7 +84,7 @@ func TestSASL(t *testing.T) {
 		})
 	}
 	t.Run("none", func(t *testing.T) {
-		if err := reach(t, c); err == nil {
+		if err := reach(t, c, time.Second); err == nil {
 			t.Error("a client without sasl was accepted")
 		}
 	})
@@ -120,7 +122,7 @@ func TestTLS(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			c := c
 			c.TLS = tc.tls
-			err := reach(t, c)
+			err := reach(t, c, 20*time.Second)
 			if tc.want == "" {
 				if err != nil {
 					t.Error(err)
@@ -149,7 +151,7 @@ func TestTLS(t *testing.T) {
 			}
 		}()
 		c := config.Kafka{Brokers: []string{ln.Addr().String()}, TLS: &config.TLS{CA: certs.CA}}
-		if err := reach(t, c); err == nil || !strings.Contains(err.Error(), "does not speak tls") {
+		if err := reach(t, c, 20*time.Second); err == nil || !strings.Contains(err.Error(), "does not speak tls") {
 			t.Errorf("got %v, want an error that says the listener does not speak tls", err)
 		}
 	})
@@ -225,6 +227,29 @@ func (p *failingPinger) Ping(context.Context) error {
 		return p.err
 	}
 	return nil
+}
+
+// hangingPinger fails once and then hangs until the wait is over.
+type hangingPinger struct{ failingPinger }
+
+func (p *hangingPinger) Ping(ctx context.Context) error {
+	if err := p.failingPinger.Ping(ctx); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// TestWaitReachableTellsTheCause holds that the end of the wait does not hide why it was long.
+func TestWaitReachableTellsTheCause(t *testing.T) {
+	cause := &net.OpError{Op: "dial", Err: errors.New("connection refused")}
+	p := &hangingPinger{failingPinger{failures: 1, err: cause}}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	err := kafka.WaitReachable(ctx, p, []string{"a:9092"}, slog.New(slog.DiscardHandler))
+	if !errors.Is(err, cause) || p.calls != 2 {
+		t.Errorf("after %d pings: %v; want %v", p.calls, err, cause)
+	}
 }
 
 func TestWaitReachableTriesAgain(t *testing.T) {
