@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
-
 )
 
 // Env is what a command line sees of the process it runs in.
@@ -30,7 +29,7 @@ func Main() int {
 	context.AfterFunc(ctx, stop)
 	return Run(ctx, os.Args[1:], Env{
 		Program: os.Args[0],
-		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Terminal: term.IsTerminal(int(os.Stderr.Fd())),
+		Stdin:   os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Terminal: term.IsTerminal(int(os.Stderr.Fd())),
 	})
 }
 
