@@ -229,13 +229,13 @@ func connective(decides bool) lowering {
 				return decides, present
 			}
 			b, sb := y(row)
+			if sa|sb == present {
+				return b, present
+			}
 			if sb == present && b == decides {
 				return decides, present
 			}
-			if st := worse(sa, sb); st != present {
-				return false, st
-			}
-			return !decides, present
+			return false, worse(sa, sb)
 		}), true
 	}
 }
