@@ -6,11 +6,15 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/freshet-io/freshet/config"
 	"github.com/freshet-io/freshet/internal/expr"
 	"github.com/freshet-io/freshet/internal/feature"
 	"github.com/freshet-io/freshet/internal/online"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // now is the reader's clock of the tests: 2026-03-01T12:00:00.123456Z.
 var now = time.Date(2026, 3, 1, 12, 0, 0, 123456000, time.UTC)
@@ -117,14 +121,13 @@ func delayModel(t testing.TB, p *config.Plane) *config.Service {
 
 // memStore is an online store in memory.
 type memStore struct {
-	mu       sync.Mutex
-	hashes   map[string]map[string][]byte
-	offset   uint64
-	fetches  int
-	fetched  int
-	fail     error
-	onFetch  func(s *memStore) // before each fetch is answered
-	versions map[string]feature.Version
+	mu      sync.Mutex
+	hashes  map[string]map[string][]byte
+	offset  uint64
+	fetches int
+	fetched int
+	fail    error
+	onFetch func(s *memStore) // before each fetch is answered
 }
 
 func newStore() *memStore {
@@ -154,9 +157,8 @@ func (s *memStore) Fetch(ctx context.Context, reqs []online.FetchRequest, out []
 
 // event is one event of an entity in a view.
 type event struct {
-	at  int64
-	in  []any // a feature's input: nil is null, absent{} does not count
-	ord int64
+	at int64
+	in []any // a feature's input: nil is null, absent{} does not count
 }
 
 type absent struct{}
