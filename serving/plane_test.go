@@ -14,7 +14,13 @@ import (
 	"github.com/freshet-io/freshet/internal/online"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// The shared Redis lives as long as the test binary.
+		goleak.IgnoreAnyFunction("github.com/freshet-io/freshet/internal/testenv.start.func1"),
+		goleak.IgnoreAnyFunction("os/exec.(*Cmd).Start.func2"),
+	)
+}
 
 // now is the reader's clock of the tests: 2026-03-01T12:00:00.123456Z.
 var now = time.Date(2026, 3, 1, 12, 0, 0, 123456000, time.UTC)
