@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/freshet-io/freshet/internal/feature"
@@ -27,8 +28,9 @@ type canaries struct {
 	detector LossDetector
 	logger   *slog.Logger
 
-	orders chan []canaryOrder // from the loop: what to look at; the newest replaces what was not taken
-	losses chan canaryLoss    // to the loop
+	orders   chan []canaryOrder    // from the loop: what to look at; the newest replaces what was not taken
+	findings chan canaryFinding    // to the loop
+	err      atomic.Pointer[error] // of the last round; nil before the first
 }
 
 // A canaryOrder is one task's situation as the loop saw it.
@@ -37,18 +39,20 @@ type canaryOrder struct {
 	name      string
 	want      feature.Version // what must have been published when the task began
 	published feature.Version // everything up to here has been acknowledged
+	first     bool            // the task has not published yet: it waits for this
 	vouch     []online.Node   // whose entities have all been published again
 	forget    bool
 }
 
-// A canaryLoss tells the loop that a task's entities on a node have to be published again.
-type canaryLoss struct {
+// A canaryFinding tells the loop that a task has been looked at, so that it may publish, and that its entities on some
+// nodes have to be published again.
+type canaryFinding struct {
 	t     *task
 	nodes []online.Node
 }
 
 func newCanaries(d LossDetector, logger *slog.Logger) *canaries {
-	return &canaries{detector: d, logger: logger, orders: make(chan []canaryOrder, 1), losses: make(chan canaryLoss, 1024)}
+	return &canaries{detector: d, logger: logger, orders: make(chan []canaryOrder, 1), findings: make(chan canaryFinding, 1024)}
 }
 
 func (c *canaries) run(ctx context.Context) {
@@ -67,8 +71,17 @@ func (c *canaries) run(ctx context.Context) {
 				c.logger.Warn("canaries cannot be tended", "err", err)
 			}
 			failing = err != nil
+			c.err.Store(&err)
 		}
 	}
+}
+
+// problem is why tasks wait to be looked at.
+func (c *canaries) problem() error {
+	if err := c.err.Load(); err != nil && *err != nil {
+		return *err
+	}
+	return errors.New("the canaries have not been looked at yet")
 }
 
 // tend vouches, advances and checks, in this order: what is vouched for has been published before what is new.
@@ -85,12 +98,13 @@ func (c *canaries) tend(ctx context.Context, o canaryOrder) error {
 	}
 	lost, err := c.detector.Check(ctx, o.name, o.want)
 	errs = append(errs, err)
-	if len(lost) > 0 {
+	if len(lost) > 0 || err == nil && o.first {
 		select {
-		case c.losses <- canaryLoss{o.t, lost}:
-		default: // it is reported again by the next Check
+		case c.findings <- canaryFinding{o.t, lost}:
+		default: // it is found again the next time
 		}
-	} else if err == nil && o.published != (feature.Version{}) {
+	}
+	if len(lost) == 0 && err == nil && o.published != (feature.Version{}) {
 		if err := c.detector.Advance(ctx, o.name, o.published); err != nil && !errors.Is(err, online.ErrNewerWriter) {
 			errs = append(errs, err)
 		}
@@ -102,8 +116,11 @@ func (c *canaries) tend(ctx context.Context, o canaryOrder) error {
 func (m *materializer) tendCanaries(now time.Time) {
 	for {
 		select {
-		case l := <-m.canaries.losses:
-			m.republishLost(l)
+		case f := <-m.canaries.findings:
+			f.t.online.checked = true
+			if len(f.nodes) > 0 {
+				m.republishLost(f)
+			}
 			continue
 		default:
 		}
@@ -114,7 +131,7 @@ func (m *materializer) tendCanaries(now time.Time) {
 	}
 	var orders []canaryOrder
 	for _, t := range m.running {
-		o := canaryOrder{t: t, name: t.canaryName(), want: t.online.want}
+		o := canaryOrder{t: t, name: t.canaryName(), want: t.online.want, first: !t.online.checked}
 		if t.online.next > 0 {
 			o.published = t.version(t.online.next)
 		}
@@ -134,9 +151,22 @@ func (m *materializer) tendCanaries(now time.Time) {
 	}
 }
 
+// lastCanaries advances the canaries to what has been published when the instance stops, so that the next owner finds
+// nothing amiss.
+func (m *materializer) lastCanaries(ctx context.Context) {
+	for _, t := range m.running {
+		if t.online.next == 0 || t.online.republish.active || len(t.online.vouch) > 0 {
+			continue
+		}
+		if err := m.canaries.detector.Advance(ctx, t.canaryName(), t.version(t.online.next)); err != nil {
+			m.logger.Warn("canary not advanced; the next owner publishes again", "task", t.name(), "err", err)
+		}
+	}
+}
+
 // republishLost begins to publish a task's entities on the lost nodes again. A loss that is being mended already is
 // reported until it is.
-func (m *materializer) republishLost(l canaryLoss) {
+func (m *materializer) republishLost(l canaryFinding) {
 	t := l.t
 	if m.tasks[topicPartition{t.in.topic, t.partition}] != t || t.state != taskRunning || t.online.republish.active || len(t.online.vouch) > 0 {
 		return

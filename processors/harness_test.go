@@ -283,7 +283,9 @@ func (w *world) check() error {
 }
 
 // compareUser compares one user's features with the oracle over its events, as of a moment after all events.
-func (w *world) compareUser(user string, es []event) error { return w.compareIn("user_orders", user, es) }
+func (w *world) compareUser(user string, es []event) error {
+	return w.compareIn("user_orders", user, es)
+}
 
 func (w *world) compareIn(view, user string, es []event) error {
 	t := int64(0)

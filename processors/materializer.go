@@ -299,6 +299,7 @@ func (m *materializer) start(tp topicPartition, d restored) {
 	}
 	m.sess.seek(tp, at)
 	m.sess.resume(tp)
+	m.lastCanary = time.Time{}
 	m.met.restored(d)
 	m.logger.Info("task restored", "task", t.name(), "records", d.records, "took", d.took.Round(time.Millisecond), "next", at)
 }
@@ -542,6 +543,9 @@ func (m *materializer) setStatus() {
 		case taskFailed:
 			s.failed = append(s.failed, t.failure.Error())
 		case taskRunning:
+			if !t.online.checked && s.publish == nil {
+				s.publish = m.canaries.problem()
+			}
 			if t.online.refusals > 0 && m.now().Sub(t.online.refusedAt) > refusedTooLong {
 				s.failed = append(s.failed, fmt.Sprintf("%s: the online store holds newer versions than this task's, and has for %s", t.name(), refusedTooLong))
 			}

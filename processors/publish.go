@@ -82,7 +82,7 @@ func (p *publisher) collect(tasks []*task) (*publishBatch, error) {
 	b := p.spare
 	b.reset()
 	for _, t := range tasks {
-		if t.state != taskRunning {
+		if t.state != taskRunning || !t.online.checked {
 			continue
 		}
 		for _, v := range t.views {

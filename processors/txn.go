@@ -291,6 +291,7 @@ func (m *materializer) drain(ctx context.Context) error {
 		}
 		m.sleep(ctx, time.Millisecond)
 	}
+	m.lastCanaries(ctx)
 	if n := m.waiting(); n > 0 {
 		m.logger.Warn("stopped before everything was published; the next owner publishes it", "entities", n)
 	}
