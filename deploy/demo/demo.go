@@ -39,6 +39,7 @@ type Flight struct {
 // Flights is every flight of 2013, sorted by departure. It is immutable and safe for concurrent use.
 type Flights struct {
 	file *flightfile.File
+	skip int // so many of the first
 	last time.Time
 }
 
@@ -55,8 +56,13 @@ func Load() (*Flights, error) {
 	return f, nil
 }
 
+// Latest returns the last n of the flights, or all if there are no more.
+func (f *Flights) Latest(n int) *Flights {
+	return &Flights{file: f.file, skip: max(f.skip, f.file.Len()-n), last: f.last}
+}
+
 // Len returns the number of flights.
-func (f *Flights) Len() int { return f.file.Len() }
+func (f *Flights) Len() int { return f.file.Len() - f.skip }
 
 // Last returns when the last flight left.
 func (f *Flights) Last() time.Time { return f.last }
@@ -69,7 +75,11 @@ func (f *Flights) All() iter.Seq[Flight] { return f.EndingAt(f.last) }
 func (f *Flights) EndingAt(end time.Time) iter.Seq[Flight] {
 	shift := end.Sub(f.last)
 	return func(yield func(Flight) bool) {
+		i := 0
 		for r := range f.file.Rows() {
+			if i++; i <= f.skip {
+				continue
+			}
 			if !yield(Flight{
 				DepartedAt: time.Unix(r.Minute*60, 0).UTC().Add(shift), Carrier: r.Carrier, Number: r.Flight, Tailnum: r.Tailnum,
 				Origin: r.Origin, Dest: r.Dest, DepDelay: r.DepDelay, Cancelled: r.Cancelled, AirTime: r.AirTime, Distance: r.Distance,

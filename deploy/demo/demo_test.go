@@ -3,6 +3,7 @@ package demo
 import (
 	"encoding/json"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -59,8 +60,13 @@ func TestFlightsAreEveryDepartureOf2013(t *testing.T) {
 		what      string
 		got, want int
 	}{
-		{"flights", n, 336776}, {"Len", f.Len(), 336776}, {"cancelled", cancelled, 8255}, {"without air time", noAirTime, 9430},
-		{"without tail number", noTail, 2512}, {"tail numbers", len(tailnums), 4043}, {"routes", len(routes), 224},
+		{"flights", n, 336776},
+		{"Len", f.Len(), 336776},
+		{"cancelled", cancelled, 8255},
+		{"without air time", noAirTime, 9430},
+		{"without tail number", noTail, 2512},
+		{"tail numbers", len(tailnums), 4043},
+		{"routes", len(routes), 224},
 		{"minutes of delay", delay, 4152200},
 	} {
 		if c.got != c.want {
@@ -102,6 +108,21 @@ func TestEndingAtMovesAllFlightsByOneAmount(t *testing.T) {
 			t.Fatalf("flight %d moved by %v, want %v", i, d, end.Sub(f.Last()))
 		}
 		i++
+	}
+}
+
+func TestLatestAreTheLastOfAll(t *testing.T) {
+	f := load(t)
+	const n = 1000
+	var all, latest []Flight
+	for fl := range f.All() {
+		all = append(all, fl)
+	}
+	for fl := range f.Latest(n).All() {
+		latest = append(latest, fl)
+	}
+	if !slices.Equal(latest, all[len(all)-n:]) || f.Latest(n).Len() != n || f.Latest(1<<30).Len() != f.Len() {
+		t.Errorf("the latest %d are %d, not the last of all", n, len(latest))
 	}
 }
 

@@ -84,6 +84,7 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 		{[]string{"get", "--service", "s", "carrier"}, "\"carrier\" is not name=value"},
 		{[]string{"get", "--service", "s", "a=1", "a=2", "a=3", "b=1", "b=2"}, "b is given 2 times, others 3 times"},
 		{[]string{"run", "--roles", "serve,cook", "plane.yaml"}, "unknown role \"cook\""},
+		{[]string{"demo", "--flights", "7"}, "send at least 10000"},
 		{[]string{"demo", "--http", "nowhere"}, "\"nowhere\" is not host:port"},
 	} {
 		t.Run(strings.Join(c.args, " "), func(t *testing.T) {

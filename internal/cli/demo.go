@@ -28,6 +28,7 @@ Its data is in a temporary folder and is removed at the end.`
 // demoFlags are the flags of the demo.
 type demoFlags struct {
 	exit        bool
+	flights     int
 	report      string
 	http, kafka string
 }
@@ -44,6 +45,7 @@ func (a *app) demoCommand() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.BoolVar(&flags.exit, "exit", false, "end when the flights are counted instead of serving on")
+	f.IntVar(&flags.flights, "flights", 0, "send only so many of the latest flights, at least 10000; 0 sends all")
 	f.StringVar(&flags.report, "report", "", "write what was measured to this file, as JSON")
 	f.StringVar(&flags.http, "http", defaultHTTP, "address of the HTTP server; another port is taken if this one is in use")
 	f.StringVar(&flags.kafka, "kafka", defaultKafka, "address of the embedded Kafka; another port is taken if this one is in use")
@@ -53,7 +55,13 @@ func (a *app) demoCommand() *cobra.Command {
 // demoPartitions is enough for the cores of a laptop and few enough to start quickly.
 const demoPartitions = 4
 
+// fewestFlights is what timing lookups needs.
+const fewestFlights = 10_000
+
 func (a *app) demo(ctx context.Context, flags demoFlags) error {
+	if flags.flights != 0 && flags.flights < fewestFlights {
+		return usageError(fmt.Errorf("--flights %d; send at least %d, or 0 for all", flags.flights, fewestFlights))
+	}
 	plane, err := config.Parse([]config.File{{Name: "demo/plane.yaml", Data: demo.PlaneYAML}}, func(string) (string, bool) { return "", false })
 	if err != nil {
 		return err
@@ -91,6 +99,9 @@ func (a *app) playDemo(ctx context.Context, flags demoFlags, l local) error {
 	flights, err := demo.Load()
 	if err != nil {
 		return err
+	}
+	if flags.flights > 0 {
+		flights = flights.Latest(flags.flights)
 	}
 	report := newDemoReport()
 	if err := a.countFlights(ctx, flights, client, l, &report); err != nil {

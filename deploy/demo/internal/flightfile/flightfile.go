@@ -25,6 +25,8 @@ const (
 	magic = "FLT1"
 	// maxDecoded bounds what a damaged or hostile file can make Open allocate.
 	maxDecoded = 64 << 20
+	// maxNumber bounds every number of a column.
+	maxNumber = 1 << 32
 )
 
 // The columns, in the order of the file.
@@ -69,6 +71,20 @@ type Row struct {
 
 // Encode returns the file of rows, which are sorted by Minute.
 func Encode(rows []Row) ([]byte, error) {
+	raw, err := encode(rows)
+	if err != nil {
+		return nil, err
+	}
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBestCompression), zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return nil, fmt.Errorf("encode flights: %w", err)
+	}
+	defer enc.Close()
+	return enc.EncodeAll(raw, nil), nil
+}
+
+// encode is Encode before compression, the inverse of parse.
+func encode(rows []Row) ([]byte, error) {
 	if len(rows) == 0 {
 		return nil, errors.New("encode flights: no rows")
 	}
@@ -88,6 +104,9 @@ func Encode(rows []Row) ([]byte, error) {
 			uint64(r.Minute - prev), dicts[dictCarrier].index(r.Carrier), uint64(r.Flight), dicts[dictTailnum].index(r.Tailnum),
 			dicts[dictOrigin].index(r.Origin), dicts[dictDest].index(r.Dest), delay, uint64(r.AirTime), uint64(r.Distance),
 		} {
+			if n >= maxNumber {
+				return nil, fmt.Errorf("encode flights: row %d: column %d: %d is too large", i, c, n)
+			}
 			cols[c] = binary.AppendUvarint(cols[c], n)
 		}
 		prev = r.Minute
@@ -104,12 +123,7 @@ func Encode(rows []Row) ([]byte, error) {
 	for _, c := range cols {
 		b = append(binary.AppendUvarint(b, uint64(len(c))), c...)
 	}
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBestCompression))
-	if err != nil {
-		return nil, fmt.Errorf("encode flights: %w", err)
-	}
-	defer enc.Close()
-	return enc.EncodeAll(b, nil), nil
+	return b, nil
 }
 
 // File is a decoded file. It is immutable and safe for concurrent use.
@@ -157,7 +171,7 @@ func parse(raw []byte) (*File, error) {
 		return nil, errors.New("truncated or damaged")
 	}
 	for i := range f.cols {
-		limit := uint64(1 << 32)
+		limit := uint64(maxNumber)
 		if d := dictOf[i]; d >= 0 {
 			limit = uint64(len(f.dicts[d]))
 		}

@@ -12,7 +12,7 @@ func TestRowsSurviveTheFile(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		rows := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Row {
 			r := Row{
-				Minute: rapid.Int64Range(0, 1<<32).Draw(t, "minute"), Carrier: word.Draw(t, "carrier"),
+				Minute: rapid.Int64Range(0, maxNumber-1).Draw(t, "minute"), Carrier: word.Draw(t, "carrier"),
 				Flight: rapid.IntRange(0, 9999).Draw(t, "flight"), Tailnum: word.Draw(t, "tailnum"), Origin: word.Draw(t, "origin"),
 				Dest: word.Draw(t, "dest"), Cancelled: rapid.Bool().Draw(t, "cancelled"), AirTime: rapid.IntRange(0, 1000).Draw(t, "air time"),
 				Distance: rapid.IntRange(0, 6000).Draw(t, "distance"),
@@ -23,11 +23,11 @@ func TestRowsSurviveTheFile(t *testing.T) {
 			return r
 		}), 1, 40).Draw(t, "rows")
 		slices.SortStableFunc(rows, func(a, b Row) int { return int(a.Minute - b.Minute) })
-		data, err := Encode(rows)
+		raw, err := encode(rows)
 		if err != nil {
 			t.Fatal(err)
 		}
-		f, err := Open(data)
+		f, err := parse(raw)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -37,9 +37,28 @@ func TestRowsSurviveTheFile(t *testing.T) {
 	})
 }
 
-func TestEncodeRefusesUnsortedRows(t *testing.T) {
-	if _, err := Encode([]Row{{Minute: 2}, {Minute: 1}}); err == nil {
-		t.Error("rows that are not sorted were encoded")
+func TestFilesAreCompressed(t *testing.T) {
+	rows := slices.Repeat([]Row{{Minute: 1, Carrier: "UA", Distance: 7}}, 1000)
+	data, err := Encode(rows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := Open(data)
+	if err != nil || len(data) > 500 || !slices.Equal(slices.Collect(f.Rows()), rows) {
+		t.Errorf("%d bytes, %v", len(data), err)
+	}
+	if _, err := Open(data[:len(data)-1]); err == nil {
+		t.Error("a truncated file was opened")
+	}
+}
+
+func TestEncodeRefusesWhatCannotBeRead(t *testing.T) {
+	for name, rows := range map[string][]Row{
+		"none": {}, "not sorted": {{Minute: 2}, {Minute: 1}}, "too far apart": {{Minute: 0}, {Minute: maxNumber}}, "negative": {{Distance: -1}},
+	} {
+		if _, err := Encode(rows); err == nil {
+			t.Errorf("rows that are wrong (%s) were encoded", name)
+		}
 	}
 }
 
