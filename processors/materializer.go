@@ -53,7 +53,11 @@ type materializer struct {
 	lastCanary time.Time
 	forgotten  []string // canary names of released tasks
 
-	status atomic.Pointer[status]
+	taken       int64 // records taken up since the start
+	deadLetters int64
+
+	status   atomic.Pointer[status]
+	progress atomic.Pointer[Progress]
 }
 
 // status is what readiness and metrics are told of the loop; it is replaced, never changed.
@@ -79,6 +83,7 @@ func newMaterializer(r *Runtime, st *store) (*materializer, error) {
 		m.inputs[in.topic] = in
 	}
 	m.status.Store(&status{})
+	m.progress.Store(&Progress{})
 	return m, nil
 }
 
@@ -163,6 +168,7 @@ func (m *materializer) step(ctx context.Context) error {
 	}
 	m.tendCanaries(m.now())
 	m.housekeeping()
+	m.report()
 	if m.inTxn && (m.doomed || m.sess.blocked.Load() || m.now().Sub(m.began) >= m.plane.Processing.CommitInterval) {
 		return m.end(ctx)
 	}
@@ -449,6 +455,10 @@ func (m *materializer) apply(ctx context.Context, fetches kgo.Fetches) {
 		pt.t.dead = pt.t.dead[:0]
 		if pt.t.caughtUp() {
 			pt.t.startRepublish(nil, nil)
+		}
+		m.taken += int64(len(pt.recs))
+		for _, n := range pt.t.counts.dead {
+			m.deadLetters += int64(n)
 		}
 		m.met.applied(pt.t)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -49,13 +50,20 @@ func openStore(dir string, cacheBytes int64, logger *slog.Logger) (*store, error
 		DisableWAL:                  true,
 		MemTableSize:                64 << 20,
 		MemTableStopWritesThreshold: 4,
-		L0CompactionThreshold:       4,
-		Logger:                      pebbleLogger{logger},
-		FormatMajorVersion:          pebble.FormatNewest,
+		// The same cells are written again and again: the longer a cell stays above the base level, the more of its
+		// versions are dropped without having been merged downwards.
+		L0CompactionThreshold: 8,
+		LBaseMaxBytes:         512 << 20,
+		Logger:                pebbleLogger{logger},
+		FormatMajorVersion:    pebble.FormatNewest,
 	}
 	for i := range opts.Levels {
 		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		opts.Levels[i].FilterType = pebble.TableFilter
+		if i < 5 {
+			// What is soon rewritten is not worth compressing.
+			opts.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
+		}
 	}
 	db, err := pebble.Open(filepath.Join(dir, "state"), opts)
 	if err != nil {

@@ -97,7 +97,7 @@ func (a *app) rootCommand() *cobra.Command {
 	f.StringVar(&a.logLevel, "log-level", defaultLogLevel, "what is logged to standard error: debug, info, warn or error")
 	f.StringVar(&a.logFormat, "log-format", "", "text or json (default text on a terminal, else json)")
 	root.AddCommand(
-		a.demoCommand(), a.devCommand(), a.runCommand(), a.checkCommand(), a.getCommand(), a.dlqCommand(), a.versionCommand(),
+		a.demoCommand(), a.devCommand(), a.runCommand(), a.checkCommand(), a.getCommand(), a.dlqCommand(), a.benchCommand(), a.versionCommand(),
 	)
 	return root
 }
