@@ -1,0 +1,273 @@
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/freshet-io/freshet/internal/testenv"
+)
+
+// plane is a definition on services, of which processes are started.
+type plane struct {
+	t              *testing.T
+	prefix         string // of what is the plane's own in Kafka
+	topic          string // of its one source
+	file           string
+	brokers, redis string // as the processes reach them
+	direct         string // as the tests reach Kafka
+	processing     string // further lines of the section
+	dir            string // of the instances' state
+}
+
+// newPlane writes a definition, whose text has %[1]s for the project and %[2]s for the topic, and creates the topic.
+func newPlane(t *testing.T, text, brokers, direct, redis string, partitions int32) *plane {
+	t.Helper()
+	unique := testenv.Prefix(t)
+	p := &plane{
+		t: t, prefix: "freshet." + strings.TrimSuffix(unique, "-") + ".", topic: unique + "events", brokers: brokers, direct: direct, redis: redis,
+		dir: t.TempDir(),
+	}
+	p.define(fmt.Sprintf(text, strings.TrimSuffix(unique, "-"), p.topic))
+	p.createTopic(partitions)
+	return p
+}
+
+// define replaces the definition for the processes that are started from now on.
+func (p *plane) define(text string) {
+	p.t.Helper()
+	p.file = filepath.Join(p.t.TempDir(), "plane.yaml")
+	if err := os.WriteFile(p.file, []byte(text), 0o600); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// connections is the file of one instance.
+func (p *plane) connections(instance string) string {
+	p.t.Helper()
+	file := filepath.Join(p.t.TempDir(), "connections.yaml")
+	text := fmt.Sprintf(`connections:
+  kafka: {brokers: [%q]}
+  redis: {url: "redis://%s"}
+listen: {http: "127.0.0.1:0", grpc: "127.0.0.1:0", admin: "127.0.0.1:0"}
+processing: {instance_id: %q, state_dir: %q%s}
+`, p.brokers, p.redis, instance, p.stateDir(instance), p.processing)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		p.t.Fatal(err)
+	}
+	return file
+}
+
+func (p *plane) stateDir(instance string) string { return filepath.Join(p.dir, instance) }
+
+// cli runs a command and returns what it printed on standard output; it must end with status 0.
+func (p *plane) cli(args ...string) []byte {
+	p.t.Helper()
+	file, err := program()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	var out, log bytes.Buffer
+	cmd := exec.CommandContext(p.t.Context(), file, args...)
+	cmd.Stdout, cmd.Stderr = &out, &log
+	if err := cmd.Run(); err != nil {
+		p.t.Fatalf("freshet %s: %v\n%s%s", strings.Join(args, " "), err, out.Bytes(), log.Bytes())
+	}
+	return out.Bytes()
+}
+
+// instance is one process.
+type instance struct {
+	p      *plane
+	name   string
+	cmd    *exec.Cmd
+	exited chan struct{}
+	err    error // how it ended; read it after exited
+	ready  chan struct{}
+
+	mu          sync.Mutex
+	http, admin string
+	log         []string // the last lines
+}
+
+// run starts a process and waits until it has opened its listeners.
+func (p *plane) run(name string) *instance {
+	p.t.Helper()
+	in := p.launch(name)
+	in.awaitStart()
+	return in
+}
+
+// launch starts a process.
+func (p *plane) launch(name string) *instance {
+	p.t.Helper()
+	file, err := program()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	in := &instance{p: p, name: name, exited: make(chan struct{}), ready: make(chan struct{})}
+	in.cmd = exec.Command(file, "run", "--log-format", "json", "--connections", p.connections(name), p.file)
+	in.cmd.SysProcAttr = dieWithParent()
+	in.cmd.Dir = p.t.TempDir()
+	log, err := in.cmd.StderrPipe()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	started := make(chan error)
+	go func() { // the system ends the process with the thread that started it
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := in.cmd.Start()
+		started <- err
+		if err == nil {
+			in.read(log)
+			in.err = in.cmd.Wait()
+			close(in.exited)
+		}
+	}()
+	if err := <-started; err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(in.end)
+	return in
+}
+
+// read takes the addresses from the log and keeps its end.
+func (in *instance) read(log io.Reader) {
+	lines := bufio.NewScanner(log)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var l struct {
+			Level, Msg, HTTP, Admin string
+		}
+		_ = json.Unmarshal(lines.Bytes(), &l) // what is no JSON is kept as it is
+		in.mu.Lock()
+		if in.log = append(in.log, lines.Text()); len(in.log) > 60 {
+			in.log = in.log[1:]
+		}
+		if l.Msg == "ready" && l.HTTP != "" {
+			in.http, in.admin = "http://"+l.HTTP, "http://"+l.Admin
+			close(in.ready)
+		}
+		in.mu.Unlock()
+	}
+}
+
+func (in *instance) awaitStart() {
+	in.p.t.Helper()
+	select {
+	case <-in.ready:
+	case <-in.exited:
+		in.p.t.Fatalf("%s ended before it had started: %v\n%s", in.name, in.err, in.tail())
+	case <-time.After(patience):
+		in.p.t.Fatalf("%s has not started:\n%s", in.name, in.tail())
+	}
+}
+
+func (in *instance) tail() string {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return strings.Join(in.log, "\n")
+}
+
+// kill ends the process as a crash does.
+func (in *instance) kill() {
+	_ = in.cmd.Process.Kill()
+	<-in.exited
+}
+
+// stop ends the process as a deployment does; it must end well.
+func (in *instance) stop() {
+	in.p.t.Helper()
+	if err := in.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		in.p.t.Fatalf("%s has ended: %v\n%s", in.name, err, in.tail())
+	}
+	select {
+	case <-in.exited:
+	case <-time.After(patience):
+		in.p.t.Fatalf("%s does not stop:\n%s", in.name, in.tail())
+	}
+	if in.err != nil {
+		in.p.t.Fatalf("%s stopped with %v:\n%s", in.name, in.err, in.tail())
+	}
+}
+
+// end is the cleanup: a test that failed shows what the process last said.
+func (in *instance) end() {
+	select {
+	case <-in.exited:
+		var how *exec.ExitError
+		if errors.As(in.err, &how) && how.ProcessState.Sys().(syscall.WaitStatus).Signaled() || in.err == nil {
+			return // as the test wanted
+		}
+		in.p.t.Errorf("%s ended by itself: %v\n%s", in.name, in.err, in.tail())
+		return
+	default:
+	}
+	if in.p.t.Failed() {
+		in.p.t.Logf("%s: %v\n%s", in.name, in.caughtUp(), in.tail())
+	}
+	in.kill()
+}
+
+var httpClient = &http.Client{Timeout: 20 * time.Second}
+
+func get(url string) (status int, body []byte, err error) {
+	resp, err := httpClient.Get(url)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer resp.Body.Close()
+	body, err = io.ReadAll(resp.Body)
+	return resp.StatusCode, body, err
+}
+
+// caughtUp is nil when the process says that it is.
+func (in *instance) caughtUp() error {
+	status, body, err := get(in.admin + "/readyz")
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("not ready: %s", bytes.Join(bytes.Fields(body), []byte(" ")))
+	}
+	return err
+}
+
+// metric returns the sum of the metric's series that have all the labels, each given as name="value".
+func (in *instance) metric(name string, labels ...string) (float64, error) {
+	_, body, err := get(in.admin + "/metrics")
+	if err != nil {
+		return 0, err
+	}
+	var sum float64
+series:
+	for line := range strings.Lines(string(body)) {
+		series, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if own, _, _ := strings.Cut(series, "{"); own != name {
+			continue
+		}
+		for _, l := range labels {
+			if !strings.Contains(series, l) {
+				continue series
+			}
+		}
+		x, err := strconv.ParseFloat(value, 64)
+		if err != nil {
+			return 0, fmt.Errorf("metric %s: %w", name, err)
+		}
+		sum += x
+	}
+	return sum, nil
+}
