@@ -3,6 +3,7 @@ package main
 
 import (
 	"os"
+	_ "time/tzdata" // time zones named in definitions, on machines without a database of them
 
 	"github.com/freshet-io/freshet/internal/cli"
 )

@@ -3,6 +3,7 @@ package processors
 import (
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/freshet-io/freshet/config"
 	"github.com/freshet-io/freshet/ingest"
@@ -106,6 +107,7 @@ const (
 // (half of it) is reckoned from.
 func (t *topology) internalTopics(partitions func(topic string) int32) []kafka.TopicSpec {
 	compacted := map[string]string{"cleanup.policy": "compact", "delete.retention.ms": weekMillis, "message.timestamp.type": "LogAppendTime"}
+	maxBytes := t.maxBatchBytes()
 	specs := []kafka.TopicSpec{{Name: t.planeTopic(), Partitions: 1, Config: compacted}}
 	dlqs := map[string]bool{}
 	for _, in := range t.inputs {
@@ -114,16 +116,35 @@ func (t *topology) internalTopics(partitions func(topic string) int32) []kafka.T
 		if in.repartitioned() {
 			specs = append(specs, kafka.TopicSpec{Name: in.topic, Partitions: n, Config: map[string]string{
 				"cleanup.policy": "delete", "retention.ms": weekMillis, "message.timestamp.type": "LogAppendTime",
+				"max.message.bytes": strconv.Itoa(int(maxBytes[in.topic])),
 			}})
 		}
 		if !dlqs[in.deadLetters] {
 			dlqs[in.deadLetters] = true
 			specs = append(specs, kafka.TopicSpec{Name: in.deadLetters, Partitions: n, Config: map[string]string{
 				"cleanup.policy": "delete", "retention.ms": monthMillis, "message.timestamp.type": "LogAppendTime",
+				"max.message.bytes": strconv.Itoa(int(maxBytes[in.deadLetters])),
 			}})
 		}
 	}
 	return specs
+}
+
+// defaultBatchBytes is Kafka's default for the largest batch that a topic takes.
+const defaultBatchBytes = 1_048_588
+
+// maxBatchBytes returns the largest batch of each topic whose records may be larger than Kafka's default: copies of a
+// source's records with their headers, and dead letters, which may be larger than the source takes.
+func (t *topology) maxBatchBytes() map[string]int32 {
+	m := map[string]int32{}
+	const headers = 64 << 10
+	for _, in := range t.inputs {
+		m[in.deadLetters] = 16 << 20
+		if in.repartitioned() {
+			m[in.topic] = int32(max(defaultBatchBytes, in.source.MaxRecordBytes+headers))
+		}
+	}
+	return m
 }
 
 // taskName names a task in logs, errors and metrics.

@@ -126,7 +126,7 @@ func (m *materializer) session(ctx context.Context) error {
 	m.txn.reset()
 	o := sessionOptions{
 		client: m.client, group: m.topo.materializeGroup(), txnID: m.topo.materializeGroup() + "." + m.plane.Processing.InstanceID,
-		startAtEnd: map[string]bool{}, pauseNew: true,
+		startAtEnd: map[string]bool{}, batchBytes: m.topo.maxBatchBytes(), pauseNew: true,
 	}
 	for _, in := range m.topo.inputs {
 		o.topics = append(o.topics, in.topic)

@@ -43,7 +43,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			"source", "result"),
 		deadLetters:  f.counters("freshet_dead_letters_total", "Records put aside, by reason.", "source", "class"),
 		late:         f.counters("freshet_late_tiles_total", "Updates dropped because their tile was no longer kept.", "source"),
-		values:       f.counters("freshet_values_total", "Values that were taken as null: evaluation errors, not finite numbers; and unknown fields that were ignored.", "source", "problem"),
+		values:       f.counters("freshet_values_total", "Values that were taken as null: evaluation errors, not finite numbers, strings too long for a state; and unknown fields that were ignored.", "source", "problem"),
 		sessions:     f.counter("freshet_sessions_failed_total", "Transactional sessions that were given up and replaced."),
 		gapRecords:   f.counter("freshet_gap_records_total", "Records that were deleted before they were processed and gone past with --accept-gap."),
 		paused:       f.counter("freshet_backpressure_pauses_total", "Rounds in which nothing was read because too many entities waited for the online store."),
@@ -120,6 +120,7 @@ func (m *metrics) applied(t *task) {
 	add(m.values, c.unknownFields, src, "unknown_field")
 	add(m.values, c.evalErrors, src, "evaluation_error")
 	add(m.values, c.notFinite, src, "not_finite")
+	add(m.values, c.tooLong, src, "too_long")
 	for class, n := range c.dead {
 		add(m.events, n, src, "dead_letter")
 		add(m.deadLetters, n, src, string(class))

@@ -85,7 +85,7 @@ func (r *router) run(ctx context.Context) error {
 func (r *router) session(ctx context.Context) error {
 	o := sessionOptions{
 		client: r.client, group: r.topo.routeGroup(),
-		txnID: r.topo.routeGroup() + "." + r.plane.Processing.InstanceID, startAtEnd: map[string]bool{},
+		txnID: r.topo.routeGroup() + "." + r.plane.Processing.InstanceID, startAtEnd: map[string]bool{}, batchBytes: r.topo.maxBatchBytes(),
 	}
 	for topic, rt := range r.routes {
 		o.topics = append(o.topics, topic)

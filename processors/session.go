@@ -36,6 +36,8 @@ type sessionOptions struct {
 	topics []string
 	// startAtEnd names the topics whose first start is at the end of the log instead of its beginning.
 	startAtEnd map[string]bool
+	// batchBytes is the largest batch of each topic that is produced to; a topic that is not in it has Kafka's default.
+	batchBytes map[string]int32
 	// pauseNew keeps newly assigned partitions from being fetched until they are resumed.
 	pauseNew bool
 }
@@ -61,6 +63,12 @@ func openSession(ctx context.Context, o sessionOptions) (*session, error) {
 		kgo.FetchMaxPartitionBytes(4<<20),
 		kgo.FetchMaxWait(time.Second),
 		kgo.MaxBufferedRecords(200_000),
+		kgo.ProducerBatchMaxBytesFn(func(topic string) int32 {
+			if n, ok := o.batchBytes[topic]; ok {
+				return n
+			}
+			return defaultBatchBytes - 64<<10
+		}),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerBatchCompression(kgo.Lz4Compression()),
 		kgo.OnPartitionsAssigned(func(_ context.Context, cl *kgo.Client, parts map[string][]int32) {

@@ -75,8 +75,8 @@ type entityKey struct {
 
 // taskCounts are the events of one batch by outcome, added to the metrics once a batch.
 type taskCounts struct {
-	applied, skipped, late, unknownFields, evalErrors, notFinite, duplicates int
-	dead                                                                     map[ingest.Class]int
+	applied, skipped, late, unknownFields, evalErrors, notFinite, tooLong, duplicates int
+	dead                                                                              map[ingest.Class]int
 }
 
 // A viewState is the state of one view for the keys of one task.
@@ -99,6 +99,7 @@ type viewState struct {
 	headField, tailField string
 	expire               time.Duration
 	inputs               []*feature.Value
+	maxInput             []int // bytes of a string or bytes value that each feature takes; 0 for no bound
 	scratch              []feature.Value
 	cells                []byte
 }
@@ -379,6 +380,10 @@ func (v *viewState) evaluate(t *task) {
 		}
 		if f.Aggregate != "" && !val.Finite() {
 			t.counts.notFinite++
+			continue
+		}
+		if n := v.maxInput[i]; n > 0 && len(val.Str()) > n {
+			t.counts.tooLong++
 			continue
 		}
 		v.inputs[i] = val

@@ -18,6 +18,9 @@ func newViewState(project string, v *config.View, epoch uint64, expire time.Dura
 		inputs:   make([]*feature.Value, len(v.Features)),
 		scratch:  make([]feature.Value, len(v.Features)),
 	}
+	for _, f := range v.Features {
+		s.maxInput = append(s.maxInput, feature.MaxInputBytes(f.Spec))
+	}
 	s.headField, s.tailField = online.Fields(v.Name, v.Fingerprint)
 	return s
 }
