@@ -195,3 +195,60 @@ func (p *publisher) answered(b *publishBatch, now time.Time, met *metrics) {
 	}
 	met.published(b, now)
 }
+
+// waiting is how many entities wait to be published.
+func (m *materializer) waiting() int {
+	n := 0
+	for _, t := range m.running {
+		for _, v := range t.views {
+			n += v.waiting()
+		}
+	}
+	return n
+}
+
+// publish sends waiting entities once a publish interval, if the last batch has been answered.
+func (m *materializer) publish() error {
+	now := m.now()
+	if m.pub.sending || now.Sub(m.lastPub) < m.plane.Processing.PublishInterval {
+		return nil
+	}
+	if m.pubErr != nil && now.Sub(m.pubErrAt) < 200*time.Millisecond {
+		return nil // Redis is away; it is tried again at intervals
+	}
+	for _, t := range m.running {
+		if n, err := t.continueRepublish(m.pub.sending); err != nil {
+			return err
+		} else if n > 0 {
+			m.met.republished.Add(float64(n))
+		}
+	}
+	b, err := m.pub.collect(m.running)
+	if err != nil || b == nil {
+		return err
+	}
+	m.lastPub = now
+	m.pub.sending = true
+	m.pub.in <- b
+	return nil
+}
+
+// collectAnswers takes up the answer of the batch that was sent.
+func (m *materializer) collectAnswers() error {
+	select {
+	case b := <-m.pub.out:
+		now := m.now()
+		if b.err != nil {
+			if m.pubErr == nil {
+				m.logger.Warn("the online store does not accept writes; they wait", "err", b.err)
+			}
+			m.pubErr, m.pubErrAt = b.err, now
+		} else if m.pubErr != nil {
+			m.logger.Info("the online store accepts writes again")
+			m.pubErr = nil
+		}
+		m.pub.answered(b, now, m.met)
+	default:
+	}
+	return nil
+}

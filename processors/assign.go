@@ -1,0 +1,150 @@
+package processors
+
+import (
+	"fmt"
+	"time"
+)
+
+// reconcile makes the set of tasks equal to what the client is assigned (R8).
+func (m *materializer) reconcile() error {
+	assigned := m.sess.assignment()
+	changed := false
+	for tp, t := range m.tasks {
+		if _, ok := assigned[tp]; !ok {
+			m.logger.Info("task released", "task", t.name())
+			delete(m.tasks, tp)
+			m.met.forget(t)
+			m.forgotten = append(m.forgotten, t.canaryName())
+			changed = true
+		}
+	}
+	var fresh []*task
+	for tp, committed := range assigned {
+		if m.tasks[tp] != nil {
+			continue
+		}
+		in := m.inputs[tp.topic]
+		t, err := newTask(in, tp.partition, m.store, m.met, m.plane, m.now)
+		if err != nil {
+			return err
+		}
+		m.tasks[tp] = t
+		changed = true
+		m.sess.pause(tp)
+		t.groupOffset = committed
+		if tp.partition >= in.partitions {
+			m.stop(t, fmt.Errorf("%s: the topic had %d partitions when this plane was started: keys have moved between partitions; restart to see what to do", t.name(), in.partitions))
+			continue
+		}
+		fresh = append(fresh, t)
+	}
+	if changed {
+		m.listRunning()
+	}
+	return m.requestRestore(fresh)
+}
+
+// requestRestore hands tasks to the restorer; they stay paused until it answers.
+func (m *materializer) requestRestore(group []*task) error {
+	if len(group) == 0 {
+		return nil
+	}
+	for _, t := range group {
+		t.state = taskRestoring
+		m.sess.pause(topicPartition{t.in.topic, t.partition})
+	}
+	select {
+	case m.restorer.requests <- group:
+		return nil
+	default:
+		return fmt.Errorf("%d restores are waiting already", cap(m.restorer.requests))
+	}
+}
+
+func (m *materializer) listRunning() {
+	m.running = m.running[:0]
+	for _, t := range m.tasks {
+		if t.state == taskRunning {
+			m.running = append(m.running, t)
+		}
+	}
+}
+
+// takeRestored puts tasks whose stores have caught up into service, at the positions of their states (R7).
+func (m *materializer) takeRestored() {
+	for {
+		select {
+		case d := <-m.restorer.results:
+			tp := topicPartition{d.t.in.topic, d.t.partition}
+			if m.tasks[tp] != d.t || d.t.state != taskRestoring {
+				continue // released meanwhile
+			}
+			m.start(tp, d)
+			m.listRunning()
+		default:
+			return
+		}
+	}
+}
+
+// start resumes a restored task at the position of its state (R7).
+func (m *materializer) start(tp topicPartition, d restored) {
+	t := d.t
+	added := t.addedLater(d.meta)
+	if d.meta.none() {
+		added = nil
+	}
+	switch {
+	case d.meta.none() && d.committed:
+		m.stop(t, fmt.Errorf("%s: the group has committed offset %d and the changelog %s holds nothing: the state is lost. "+
+			"Restore the changelog, or give the views new names to build them anew", t.name(), t.groupOffset, t.in.changelog))
+		return
+	case added != nil && t.in.repartitioned() && d.first > 0:
+		m.stop(t, fmt.Errorf("%s: feature view %s was added later, and the repartition topic no longer has the records from its beginning: its numbers would be wrong",
+			t.name(), added.view.Name))
+		return
+	}
+	first := d.first
+	if d.meta.none() {
+		first = t.groupOffset // what a first start begins at
+	}
+	at := t.restoredTo(d, first)
+	if at < d.first && !m.acceptGap(t, at, d.first) {
+		return
+	}
+	at = t.read
+	if !d.meta.none() {
+		t.online.want = t.version(t.committed.next)
+	}
+	if t.groupOffset > at && !t.catchingUp {
+		m.stop(t, fmt.Errorf("%s: the group has committed offset %d and the state has counted up to %d only: state is lost", t.name(), t.groupOffset, at))
+		return
+	}
+	m.sess.seek(tp, at)
+	m.sess.resume(tp)
+	m.lastCanary = time.Time{}
+	m.met.restored(d)
+	m.logger.Info("task restored", "task", t.name(), "records", d.records, "took", d.took.Round(time.Millisecond), "next", at)
+}
+
+// acceptGap decides about records that were deleted before they were processed: the task stops and says so, or, where
+// the operator has said so, goes on after them.
+func (m *materializer) acceptGap(t *task, at, first int64) bool {
+	gap := fmt.Errorf("%s: records [%d, %d) were deleted before they were processed (retention); --accept-gap goes on without them", t.name(), at, first)
+	if !m.gaps {
+		m.stop(t, gap)
+		return false
+	}
+	m.logger.Warn("a gap is accepted", "task", t.name(), "from", at, "to", first)
+	m.met.gapRecords.Add(float64(first - at))
+	t.skipTo(first)
+	return true
+}
+
+// stop takes a task out of service for good (R13).
+func (m *materializer) stop(t *task, err error) {
+	m.logger.Error("task stopped", "task", t.name(), "err", err)
+	t.fail(err)
+	m.met.taskFailures.Inc()
+	m.sess.pause(topicPartition{t.in.topic, t.partition})
+}

@@ -1,0 +1,149 @@
+package processors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// maxPoll bounds the records of one batch: while it is processed nothing is published and no rebalance goes on.
+const maxPoll = 20_000
+
+// pollAndApply reads a batch and folds it into the tasks.
+func (m *materializer) pollAndApply(ctx context.Context) error {
+	pollCtx, cancel := context.WithTimeout(ctx, m.pollWait())
+	fetches := m.sess.s.PollRecords(pollCtx, maxPoll)
+	cancel()
+	if fetches.IsClientClosed() {
+		return errors.New("the client is closed")
+	}
+	if err := m.fetchErrors(fetches); err != nil {
+		return err
+	}
+	if fetches.NumRecords() == 0 {
+		return nil
+	}
+	if !m.inTxn {
+		if m.sess.rebalance.Load() {
+			// Partitions went while the poll waited. Settling rewinds what was polled.
+			_, err := m.sess.settle(ctx)
+			return err
+		}
+		if err := m.sess.s.Begin(); err != nil {
+			return fmt.Errorf("begin a transaction: %w", err)
+		}
+		m.inTxn, m.began = true, m.now()
+	}
+	m.apply(ctx, fetches)
+	return nil
+}
+
+// pollWait is how long a poll may wait for records: less when something has to be done soon.
+func (m *materializer) pollWait() time.Duration {
+	wait := 100 * time.Millisecond
+	if m.inTxn {
+		wait = min(wait, m.plane.Processing.CommitInterval-m.now().Sub(m.began))
+	}
+	if m.waiting() > 0 || m.pub.sending {
+		wait = min(wait, m.plane.Processing.PublishInterval-m.now().Sub(m.lastPub), 2*time.Millisecond)
+	}
+	return max(wait, 500*time.Microsecond)
+}
+
+// fetchErrors stops tasks whose offsets are lost; what is worth a new session is returned.
+func (m *materializer) fetchErrors(fetches kgo.Fetches) error {
+	var failed error
+	fetches.EachError(func(topic string, p int32, err error) {
+		var lost *kgo.ErrDataLoss
+		switch {
+		case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		case errors.Is(err, kerr.OffsetOutOfRange), errors.As(err, &lost):
+			t := m.tasks[topicPartition{topic, p}]
+			if t == nil || t.state == taskFailed {
+				return
+			}
+			m.doomed = m.inTxn
+			m.stop(t, fmt.Errorf("%s: records from offset %d on were deleted before they were processed: %w", t.name(), t.now.next, err))
+			m.listRunning()
+		case kerr.IsRetriable(err):
+		default:
+			failed = errors.Join(failed, fmt.Errorf("fetch %s: %w", taskName(topic, p), err))
+		}
+	})
+	return failed
+}
+
+// apply folds a batch into the tasks, one worker a core, one task a worker at a time. The first error of a task stops
+// the task and dooms the transaction.
+func (m *materializer) apply(ctx context.Context, fetches kgo.Fetches) {
+	type part struct {
+		t    *task
+		recs []*kgo.Record
+		err  error
+	}
+	var parts []*part
+	now := m.now()
+	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
+		if len(p.Records) == 0 {
+			return
+		}
+		t := m.tasks[topicPartition{p.Topic, p.Partition}]
+		if t == nil || t.state != taskRunning {
+			// A record of a task that is not in service was counted as polled: its offset must not be committed.
+			m.doomed = true
+			return
+		}
+		t.lastEvent = now
+		t.lag = p.HighWatermark - p.Records[len(p.Records)-1].Offset - 1
+		parts = append(parts, &part{t: t, recs: p.Records})
+	})
+	work := func(pt *part) {
+		for _, r := range pt.recs {
+			if pt.err = pt.t.apply(r); pt.err != nil {
+				return
+			}
+		}
+	}
+	if workers := min(runtime.GOMAXPROCS(0), len(parts)); workers > 1 {
+		var next atomic.Int64
+		var wg sync.WaitGroup
+		for range workers {
+			wg.Go(func() {
+				for i := next.Add(1) - 1; int(i) < len(parts); i = next.Add(1) - 1 {
+					work(parts[i])
+				}
+			})
+		}
+		wg.Wait()
+	} else {
+		for _, pt := range parts {
+			work(pt)
+		}
+	}
+	for _, pt := range parts {
+		if pt.err != nil {
+			m.doomed = true
+			m.stop(pt.t, pt.err)
+			m.listRunning()
+		}
+		for _, d := range pt.t.dead {
+			m.txn.produce(ctx, m.sess, d)
+		}
+		pt.t.dead = pt.t.dead[:0]
+		if pt.t.caughtUp() {
+			pt.t.startRepublish(nil, nil)
+		}
+		m.taken += int64(len(pt.recs))
+		for _, n := range pt.t.counts.dead {
+			m.deadLetters += int64(n)
+		}
+		m.met.applied(pt.t)
+	}
+}

@@ -1,0 +1,85 @@
+package processors
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// status is what readiness and metrics are told of the loop; it is replaced, never changed.
+type status struct {
+	restoring []string
+	failed    []string
+	tasks     int
+	publish   error
+	joined    bool
+}
+
+// housekeeping is done once a second, with or without events.
+func (m *materializer) housekeeping() {
+	now := m.now()
+	if now.Sub(m.lastHouse) < time.Second {
+		return
+	}
+	m.lastHouse = now
+	m.met.watermarks(m.running, now)
+	if !m.inTxn {
+		m.evict()
+	}
+	for _, t := range m.running {
+		if !t.online.republish.active && now.Sub(t.online.lastFull) > fullSweepEvery {
+			t.online.lastFull = now
+			t.startRepublish(nil, nil)
+		}
+	}
+}
+
+// fullSweepEvery is how often everything is published again, whether or not a loss was noticed.
+const fullSweepEvery = 24 * time.Hour
+
+// setStatus tells readiness how things stand.
+func (m *materializer) setStatus() {
+	s := &status{tasks: len(m.tasks), publish: m.pubErr, joined: len(m.tasks) > 0}
+	for _, t := range m.tasks {
+		switch t.state {
+		case taskRestoring:
+			s.restoring = append(s.restoring, t.name())
+		case taskFailed:
+			s.failed = append(s.failed, t.failure.Error())
+		case taskRunning:
+			if !t.online.checked && s.publish == nil {
+				s.publish = m.canaries.problem()
+			}
+			if t.online.refusals > 0 && m.now().Sub(t.online.refusedAt) > refusedTooLong {
+				s.failed = append(s.failed, fmt.Sprintf("%s: the online store holds newer versions than this task's, and has for %s", t.name(), refusedTooLong))
+			}
+		}
+	}
+	slices.Sort(s.restoring)
+	slices.Sort(s.failed)
+	m.status.Store(s)
+}
+
+// refusedTooLong is how long refusals of a task that goes on committing are put down to a takeover.
+const refusedTooLong = 30 * time.Second
+
+// ready reports why the materializer is not caught up and at work.
+func (m *materializer) ready() error {
+	s := m.status.Load()
+	var errs []error
+	if !s.joined {
+		errs = append(errs, errors.New("materializer: has no partitions yet"))
+	}
+	if len(s.restoring) > 0 {
+		errs = append(errs, fmt.Errorf("materializer: restoring %s", strings.Join(s.restoring, ", ")))
+	}
+	for _, f := range s.failed {
+		errs = append(errs, fmt.Errorf("materializer: stopped: %s", f))
+	}
+	if s.publish != nil {
+		errs = append(errs, fmt.Errorf("materializer: the online store does not accept writes: %w", s.publish))
+	}
+	return errors.Join(errs...)
+}
