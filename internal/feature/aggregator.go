@@ -37,7 +37,9 @@ type Aggregator interface {
 	Result(state []byte) Value
 
 	// Validate reports why bytes read from outside are not a state of this aggregation. After a nil return no other
-	// method panics on them. An empty or nil state of varying size is valid.
+	// method panics on them. An empty or nil state of varying size is valid. Of a fixed width any bytes can be folded,
+	// merged and asked for their result without a panic, which is what a read of a blob relies on; only what they say is
+	// then anything.
 	Validate(state []byte) error
 }
 

@@ -2,7 +2,9 @@ package feature_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"math"
 	"testing"
 
@@ -112,14 +114,21 @@ func TestReadTorn(t *testing.T) {
 	}
 }
 
-// TestReadRefuses: a cut or changed blob is an error or, where only numbers changed, another number; never a panic, and
-// never a value beside an error.
-func TestReadRefuses(t *testing.T) {
+// sealed returns the content of a blob, as changed, with a checksum that matches.
+func sealed(content []byte) []byte {
+	return binary.LittleEndian.AppendUint32(bytes.Clone(content), crc32.Checksum(content, crc32.MakeTable(crc32.Castagnoli)))
+}
+
+// unsealed returns the content of a blob.
+func unsealed(blob []byte) []byte { return bytes.Clone(blob[:len(blob)-4]) }
+
+// goldenReader returns a function that reads the golden entity from blobs; it fails the test for a value beside an
+// error.
+func goldenReader(t *testing.T) func(head, tail []byte) error {
 	l, _ := goldenEntity(t)
-	head, tail := mustHex(goldenHead), mustHex(goldenTail)
 	var r feature.Reader
 	out := make([]feature.Value, 9)
-	read := func(head, tail []byte) error {
+	return func(head, tail []byte) error {
 		for i := range out {
 			out[i] = feature.Int64Value(1)
 		}
@@ -131,12 +140,21 @@ func TestReadRefuses(t *testing.T) {
 		}
 		return err
 	}
+}
+
+// TestReadRefuses: a cut or changed blob is an error, never numbers.
+func TestReadRefuses(t *testing.T) {
+	head, tail := mustHex(goldenHead), mustHex(goldenTail)
+	read := goldenReader(t)
+	if err := read(head, tail); err != nil {
+		t.Fatal(err)
+	}
 	for i := range head {
 		if read(head[:i:i], tail) == nil {
 			t.Errorf("a head cut to %d bytes is read", i)
 		}
 	}
-	for i := 1; i < len(tail); i++ {
+	for i := range tail {
 		if read(head, tail[:i:i]) == nil {
 			t.Errorf("a tail cut to %d bytes is read", i)
 		}
@@ -144,31 +162,57 @@ func TestReadRefuses(t *testing.T) {
 	if read(append(bytes.Clone(head), 0), tail) == nil || read(head, append(bytes.Clone(tail), 0)) == nil {
 		t.Error("a blob with a byte too many is read")
 	}
-	for i := range head {
-		for _, x := range []byte{0x01, 0x80, 0xff} {
+	for bit := range 8 {
+		for i := range head {
 			b := bytes.Clone(head)
-			b[i] ^= x
-			_ = read(b, tail)
+			b[i] ^= 1 << bit
+			if read(b, tail) == nil {
+				t.Errorf("a head with bit %d of byte %d changed is read", bit, i)
+			}
+		}
+		for i := range tail {
+			b := bytes.Clone(tail)
+			b[i] ^= 1 << bit
+			if read(head, b) == nil {
+				t.Errorf("a tail with bit %d of byte %d changed is read", bit, i)
+			}
+		}
+	}
+}
+
+// TestReadRefusesStructure: a blob of a wrong structure is an error even where its checksum matches, and no content
+// panics.
+func TestReadRefusesStructure(t *testing.T) {
+	goodHead, goodTail := mustHex(goldenHead), mustHex(goldenTail)
+	head, tail := unsealed(goodHead), unsealed(goodTail)
+	read := goldenReader(t)
+	for i := range head {
+		if read(sealed(head[:i]), goodTail) == nil {
+			t.Errorf("a head cut to %d bytes is read", i)
 		}
 	}
 	for i := range tail {
-		for _, x := range []byte{0x01, 0x80, 0xff} {
+		if read(goodHead, sealed(tail[:i])) == nil {
+			t.Errorf("a tail cut to %d bytes is read", i)
+		}
+	}
+	if read(sealed(append(bytes.Clone(head), 0)), goodTail) == nil || read(goodHead, sealed(append(bytes.Clone(tail), 0))) == nil {
+		t.Error("a blob with a byte too many is read")
+	}
+	for _, x := range []byte{0x01, 0x02, 0x80, 0xff} {
+		for i := range head {
+			b := bytes.Clone(head)
+			b[i] ^= x
+			_ = read(sealed(b), goodTail)
+		}
+		for i := range tail {
 			b := bytes.Clone(tail)
 			b[i] ^= x
-			_ = read(head, b)
+			err := read(goodHead, sealed(b))
+			if err == nil && (i == 0 || i >= 25 && i < 37) { // format; hop, width, number of tiles
+				t.Errorf("a tail with byte %d changed is read", i)
+			}
 		}
-	}
-	for _, at := range []int{0, 25, 29, 33} { // format, hop, width, number of tiles
-		b := bytes.Clone(tail)
-		b[at] ^= 2
-		if read(head, b) == nil {
-			t.Errorf("a tail with byte %d changed is read", at)
-		}
-	}
-	b := bytes.Clone(tail)
-	copy(b[37:], b[53:61]) // the first tile at the time of the second
-	if read(head, b) == nil {
-		t.Error("tiles out of order are read")
 	}
 }
 

@@ -18,7 +18,7 @@ func (l *Layout) WorstCase() (entityBytes, lookupBytes int) {
 	if l.own.kept {
 		entityBytes = 1 + l.own.body + own
 	}
-	lookupBytes = headFixed + 4 + own + tailFixed
+	lookupBytes = headFixed + 4 + own + sumWidth + tailFixed + sumWidth
 	for k := range l.hops {
 		hl := &l.hops[k]
 		tile := hl.stride
