@@ -208,22 +208,11 @@ func (r *router) copyRecord(ctx context.Context, rt *routeState, rec *kgo.Record
 	o := origin{ordinal: sourceOrdinal, partition: rec.Partition, offset: rec.Offset, millis: rec.Timestamp.UnixMilli()}
 	headers := append(rec.Headers[:len(rec.Headers):len(rec.Headers)], o.header())
 	for _, to := range rt.to {
-		rt.vals = rt.vals[:0]
-		var null *ingest.FieldError
-		for _, f := range to.views[0].KeyFields {
-			if rt.row[f].IsNull() {
-				null = &ingest.FieldError{Class: ingest.NullKey, Field: rt.source.Schema[f].Name, Reason: "is part of the key of entity " + to.entity.Name + " and is absent or null"}
-				break
+		key, bad := rt.keyOf(to)
+		if bad != nil {
+			if to.wants(rt.row) {
+				r.deadLetter(ctx, rt, rec, bad)
 			}
-			rt.vals = append(rt.vals, rt.row[f])
-		}
-		if null != nil {
-			r.deadLetter(ctx, rt, rec, null)
-			continue
-		}
-		key, err := ingest.AppendRecordKey(nil, rt.vals...)
-		if err != nil {
-			r.deadLetter(ctx, rt, rec, &ingest.FieldError{Class: ingest.BadKey, Reason: err.Error()})
 			continue
 		}
 		r.sess.s.Produce(ctx, &kgo.Record{
@@ -231,6 +220,38 @@ func (r *router) copyRecord(ctx context.Context, rt *routeState, rec *kgo.Record
 		}, r.produced)
 		r.met.routed.WithLabelValues(rt.source.Name, to.entity.Name).Inc()
 	}
+}
+
+// keyOf returns the record key of the row's entity in a repartition topic.
+func (rt *routeState) keyOf(to *input) ([]byte, *ingest.FieldError) {
+	rt.vals = rt.vals[:0]
+	for _, f := range to.views[0].KeyFields {
+		if rt.row[f].IsNull() {
+			return nil, &ingest.FieldError{
+				Class: ingest.NullKey, Field: rt.source.Schema[f].Name, Reason: "is part of the key of entity " + to.entity.Name + " and is absent or null",
+			}
+		}
+		rt.vals = append(rt.vals, rt.row[f])
+	}
+	key, err := ingest.AppendRecordKey(nil, rt.vals...)
+	if err != nil {
+		return nil, &ingest.FieldError{Class: ingest.BadKey, Reason: err.Error()}
+	}
+	return key, nil
+}
+
+// wants reports whether any view of the input counts an event with this row. Without a key no view can, and then it is
+// a dead letter only if one would have: `where: tailnum != null` says that the others are not meant.
+func (in *input) wants(row []feature.Value) bool {
+	for _, v := range in.views {
+		if v.Where == nil {
+			return true
+		}
+		if pass, ok := v.Where.Test(row); pass || !ok {
+			return true
+		}
+	}
+	return false
 }
 
 func (r *router) deadLetter(ctx context.Context, rt *routeState, rec *kgo.Record, why *ingest.FieldError) {

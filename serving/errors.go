@@ -8,18 +8,19 @@ import (
 // Kind is the class of a refused or failed lookup; each face maps it to its own codes.
 type Kind uint8
 
-// The kinds. The first four are the client's mistakes and never become a server error, which clients would retry.
+// The kinds. The first five are the client's mistakes and never become a server error, which clients would retry.
 const (
 	Invalid     Kind = iota // the request itself: a missing, mistyped or oversized part
 	NotFound                // an unknown service, view, feature or entity column
 	Collision               // two columns of the response would have one name
+	Forbidden               // the caller may not read this service, or features by name
 	TooLarge                // more bytes than a request may have
 	Unavailable             // the online store did not answer, or not consistently
 	Deadline                // the request's time is up
 	Internal                // stored bytes that cannot be read
 )
 
-var kindNames = [...]string{"invalid", "not_found", "collision", "too_large", "unavailable", "deadline", "internal"}
+var kindNames = [...]string{"invalid", "not_found", "collision", "forbidden", "too_large", "unavailable", "deadline", "internal"}
 
 // String returns the kind as metrics label it.
 func (k Kind) String() string { return kindNames[k] }
@@ -63,6 +64,7 @@ const (
 	objectNotFound   = "FeastObjectNotFoundException" // Feast has none for a feature
 	entityNotFound   = "EntityNotFoundException"
 	featureCollision = "FeatureNameCollisionError"
+	permissionError  = "FeastPermissionError"
 )
 
 func invalid(typ, format string, args ...any) *Error {
@@ -83,6 +85,15 @@ func (e *Error) inRow(row int) *Error {
 
 func notFound(class, format string, args ...any) *Error {
 	return &Error{Kind: NotFound, Class: class, Row: -1, Message: fmt.Sprintf(format, args...)}
+}
+
+// forbidden is the refusal of a lookup that the caller may not make; service is "" for features by name.
+func forbidden(service string) *Error {
+	what := fmt.Sprintf("the token may not read feature service %q", service)
+	if service == "" {
+		what = "the token may not read features by name; ask for one of its feature services"
+	}
+	return &Error{Kind: Forbidden, Class: permissionError, Row: -1, Message: what}
 }
 
 // wrongType is the error for a value of a column that is not of the column's type; got shows the value.

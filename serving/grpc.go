@@ -90,6 +90,9 @@ func (f *grpcFace) lookup(ctx context.Context, req *servingpb.GetOnlineFeaturesR
 	if err != nil {
 		return nil, 0, err
 	}
+	if err := l.mayRead(ctx, pl); err != nil {
+		return nil, 0, err
+	}
 	b := l.begin(pl)
 	defer l.end(b)
 	for i := range pl.columns {
@@ -188,6 +191,7 @@ func appendMessageColumn(dst []feature.Value, vs []*typespb.Value, c *planColumn
 var grpcCodes = [...]codes.Code{
 	Invalid:     codes.InvalidArgument,
 	NotFound:    codes.NotFound,
+	Forbidden:   codes.PermissionDenied,
 	Collision:   codes.InvalidArgument,
 	TooLarge:    codes.ResourceExhausted,
 	Unavailable: codes.Unavailable,

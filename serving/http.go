@@ -98,6 +98,9 @@ func (l *Lookups) lookup(w http.ResponseWriter, r *http.Request, buf *wire) (row
 	if err != nil {
 		return 0, err
 	}
+	if err := l.mayRead(ctx, pl); err != nil {
+		return 0, err
+	}
 	b := l.begin(pl)
 	defer l.end(b)
 	for i := range pl.columns {
@@ -193,6 +196,7 @@ func methodNotAllowed(w http.ResponseWriter, allow string) {
 var httpStatus = [...]int{
 	Invalid:     http.StatusUnprocessableEntity,
 	NotFound:    http.StatusNotFound,
+	Forbidden:   http.StatusForbidden,
 	Collision:   http.StatusUnprocessableEntity,
 	TooLarge:    http.StatusRequestEntityTooLarge,
 	Unavailable: http.StatusServiceUnavailable,

@@ -28,6 +28,9 @@ type Options struct {
 	Timeout      time.Duration // of one request that names none; default 1 s
 	MaxTimeout   time.Duration // that a request may name; default 10 s
 
+	// Allow tells whether the caller may read a feature service, or, for "", features by name; nil: everyone may.
+	Allow func(ctx context.Context, service string) bool
+
 	// Ready reports why lookups cannot be answered now, for health checks; nil: always ready.
 	Ready func(context.Context) error
 }
@@ -98,6 +101,14 @@ func (l *Lookups) end(b *batch) {
 	if b.release() {
 		l.batches.Put(b)
 	}
+}
+
+// mayRead refuses a caller whose token does not cover what the request asks for.
+func (l *Lookups) mayRead(ctx context.Context, pl *plan) *Error {
+	if l.opts.Allow != nil && !l.opts.Allow(ctx, pl.service) {
+		return forbidden(pl.service)
+	}
+	return nil
 }
 
 // fetch reads from the store and tells a store that is away from a request whose time is up.

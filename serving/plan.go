@@ -33,6 +33,7 @@ func (s *shape) own() {
 
 // plan is a resolved shape: what to read and how to answer. Immutable, shared by all requests of the shape.
 type plan struct {
+	service string       // that the request names; "" where it lists features
 	columns []planColumn // join keys in the request's order, then request data: the first columns of the response
 	groups  []planGroup  // one an entity
 	outputs []planOutput // stored features in the order asked
@@ -127,7 +128,7 @@ func (p *planner) resolve(s *shape) (*plan, *Error) {
 	if err != nil {
 		return nil, err
 	}
-	pl := &plan{}
+	pl := &plan{service: s.service}
 	pl.addStored(stored, p.metrics)
 	if err := p.addColumns(pl, s, service); err != nil {
 		return nil, err

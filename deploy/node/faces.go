@@ -82,6 +82,7 @@ type lateProducer struct{ *kgo.Client }
 func (n *node) newLookups(mux *http.ServeMux, guard *guard) (*serving.Lookups, error) {
 	lookups, err := serving.New(n.Plane, n.store, serving.Options{
 		Logger: n.Logger, Registerer: n.registry, Version: n.Version,
+		Allow: guard.mayRead(),
 		Ready: func(ctx context.Context) error {
 			if !n.started.Load() {
 				return errNotStarted

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"net/http"
@@ -46,6 +47,20 @@ func (n *node) newGuard() (*guard, error) {
 // lookups asks every lookup over HTTP for its token. Probes need none.
 func (g *guard) lookups(face http.Handler) http.Handler {
 	return g.tokens.Middleware(face, security.RefuseFeast, "/health")
+}
+
+// mayRead is who may read which feature service; nil, everyone everything, without tokens.
+func (g *guard) mayRead() func(ctx context.Context, service string) bool {
+	if g.tokens == nil {
+		return nil
+	}
+	return func(ctx context.Context, service string) bool {
+		p := security.PrincipalFrom(ctx)
+		if service == "" {
+			return p.AllowFeatures()
+		}
+		return p.AllowService(service)
+	}
 }
 
 // grpc is what protects a gRPC server.

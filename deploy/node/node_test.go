@@ -217,6 +217,7 @@ func TestTokensGuardBothFacesOfHTTP(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := start(t, Options{Plane: plane, Roles: AllRoles, EmbeddedRedis: true, CreateSources: 1})
+	const byName = `{"features":["stores:sales"],"entities":{"store":["south"]}}`
 	const event, lookup = `{"store":"south","item":7}`, `{"feature_service":"restock","entities":{"store":["south"],"item":[7]}}`
 	for _, c := range []struct {
 		path, token, body string
@@ -227,6 +228,8 @@ func TestTokensGuardBothFacesOfHTTP(t *testing.T) {
 		{"/get-online-features", "", lookup, 401},
 		{"/get-online-features", "0123456789abcdef-other", lookup, 401},
 		{"/get-online-features", "0123456789abcdef-model", lookup, 200},
+		{"/get-online-features", "0123456789abcdef-till", lookup, 403},
+		{"/get-online-features", "0123456789abcdef-model", byName, 403},
 	} {
 		if code, body := post(t, "http://"+p.at.HTTP+c.path, c.token, c.body); code != c.want {
 			t.Errorf("POST %s with token %q: %d (%s), want %d", c.path, c.token, code, body, c.want)
