@@ -9,8 +9,10 @@ import (
 func (m *materializer) reconcile() error {
 	assigned := m.sess.assignment()
 	changed := false
+	gained := m.sess.takeGained()
 	for tp, t := range m.tasks {
-		if _, ok := assigned[tp]; !ok {
+		// A partition that was assigned again has been another instance's in between, seen or not.
+		if _, ok := assigned[tp]; !ok || gained[tp] {
 			m.logger.Info("task released", "task", t.name())
 			delete(m.tasks, tp)
 			m.met.forget(t)
@@ -19,7 +21,7 @@ func (m *materializer) reconcile() error {
 		}
 	}
 	var fresh []*task
-	for tp, committed := range assigned {
+	for tp, position := range assigned {
 		if m.tasks[tp] != nil {
 			continue
 		}
@@ -31,7 +33,7 @@ func (m *materializer) reconcile() error {
 		m.tasks[tp] = t
 		changed = true
 		m.sess.pause(tp)
-		t.groupOffset = committed
+		t.assignedAt = position
 		if tp.partition >= in.partitions {
 			m.stop(t, fmt.Errorf("%s: the topic had %d partitions when this plane was started: keys have moved between partitions; restart to see what to do", t.name(), in.partitions))
 			continue
@@ -95,9 +97,9 @@ func (m *materializer) start(tp topicPartition, d restored) {
 		added = nil
 	}
 	switch {
-	case d.meta.none() && d.committed:
+	case d.meta.none() && d.committed >= 0:
 		m.stop(t, fmt.Errorf("%s: the group has committed offset %d and the changelog %s holds nothing: the state is lost. "+
-			"Restore the changelog, or give the views new names to build them anew", t.name(), t.groupOffset, t.in.changelog))
+			"Restore the changelog, or give the views new names to build them anew", t.name(), d.committed, t.in.changelog))
 		return
 	case added != nil && t.in.repartitioned() && d.first > 0:
 		m.stop(t, fmt.Errorf("%s: feature view %s was added later, and the repartition topic no longer has the records from its beginning: its numbers would be wrong",
@@ -106,19 +108,22 @@ func (m *materializer) start(tp topicPartition, d restored) {
 	}
 	first := d.first
 	if d.meta.none() {
-		first = t.groupOffset // what a first start begins at
+		first = t.assignedAt // what a first start begins at
 	}
 	at := t.restoredTo(d, first)
 	if at < d.first && !m.acceptGap(t, at, d.first) {
 		return
 	}
 	at = t.read
-	if !d.meta.none() {
-		t.online.want = t.version(t.committed.next)
-	}
-	if t.groupOffset > at && !t.catchingUp {
-		m.stop(t, fmt.Errorf("%s: the group has committed offset %d and the state has counted up to %d only: state is lost", t.name(), t.groupOffset, at))
+	if d.committed > at && !t.catchingUp {
+		m.stop(t, fmt.Errorf("%s: the group has committed offset %d and the state has counted up to %d only: state is lost", t.name(), d.committed, at))
 		return
+	}
+	if d.meta.none() {
+		// Where the first start began is recorded even if no record comes: a second start must not choose again.
+		t.touched = true
+	} else {
+		t.online.want = t.version(t.committed.next)
 	}
 	m.sess.seek(tp, at)
 	m.sess.resume(tp)

@@ -36,10 +36,9 @@ func (m *materializer) pollAndApply(ctx context.Context) error {
 			_, err := m.sess.settle(ctx)
 			return err
 		}
-		if err := m.sess.s.Begin(); err != nil {
-			return fmt.Errorf("begin a transaction: %w", err)
+		if err := m.begin(); err != nil {
+			return err
 		}
-		m.inTxn, m.began = true, m.now()
 	}
 	m.apply(ctx, fetches)
 	return nil

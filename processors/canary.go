@@ -130,6 +130,9 @@ func (m *materializer) tendCanaries(now time.Time) {
 		return
 	}
 	var orders []canaryOrder
+	for _, name := range m.forgotten { // first: the task may be here again under the same name
+		orders = append(orders, canaryOrder{name: name, forget: true})
+	}
 	for _, t := range m.running {
 		o := canaryOrder{t: t, name: t.canaryName(), want: t.online.want, first: !t.online.checked}
 		if t.online.next > 0 {
@@ -138,15 +141,12 @@ func (m *materializer) tendCanaries(now time.Time) {
 		o.vouch, t.online.vouch = t.online.vouch, nil
 		orders = append(orders, o)
 	}
-	for _, name := range m.forgotten {
-		orders = append(orders, canaryOrder{name: name, forget: true})
-	}
 	select {
 	case m.canaries.orders <- orders:
 		m.lastCanary, m.forgotten = now, nil
 	default: // still busy with the last; what was to be vouched for is, the next time
 		for i, t := range m.running {
-			t.online.vouch = orders[i].vouch
+			t.online.vouch = orders[len(m.forgotten)+i].vouch
 		}
 	}
 }

@@ -1,4 +1,4 @@
-// Package processors is the stream runtime and the processors on it: the router, which copies a source's records to
+// Package processors is the stream runtime and the processors on it: routers, which copy a source's records to
 // repartition topics keyed by other entities, and the materializer, which folds events into the state of feature views
 // and publishes entities to the online store.
 //

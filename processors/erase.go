@@ -5,8 +5,11 @@ import "github.com/freshet-io/freshet/internal/feature"
 // erase forgets the entity whose key a tombstone named, for a source that says so. What the store holds of it becomes
 // tombstones in the changelog; what is in Redis becomes an entity without events. Only views keyed as the source is are
 // reached: a tombstone says nothing of other entities.
-func (t *task) erase() error {
+func (t *task) erase(offset int64) error {
 	for _, v := range t.views {
+		if offset < t.now.views[v.index].next {
+			continue // this view erased it when it first came by
+		}
 		if err := t.eraseFrom(v, t.keys[v.key].bytes); err != nil {
 			return err
 		}

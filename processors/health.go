@@ -14,7 +14,7 @@ type status struct {
 	failed    []string
 	tasks     int
 	publish   error
-	joined    bool
+	joined    bool // the group has decided what is this instance's, which may be nothing
 }
 
 // housekeeping is done once a second, with or without events.
@@ -41,7 +41,7 @@ const fullSweepEvery = 24 * time.Hour
 
 // setStatus tells readiness how things stand.
 func (m *materializer) setStatus() {
-	s := &status{tasks: len(m.tasks), publish: m.pubErr, joined: len(m.tasks) > 0}
+	s := &status{tasks: len(m.tasks), publish: m.pubErr, joined: m.sess.assigned.Load()}
 	for _, t := range m.tasks {
 		switch t.state {
 		case taskRestoring:
@@ -70,7 +70,7 @@ func (m *materializer) ready() error {
 	s := m.status.Load()
 	var errs []error
 	if !s.joined {
-		errs = append(errs, errors.New("materializer: has no partitions yet"))
+		errs = append(errs, errors.New("materializer: has not joined its group yet"))
 	}
 	if len(s.restoring) > 0 {
 		errs = append(errs, fmt.Errorf("materializer: restoring %s", strings.Join(s.restoring, ", ")))

@@ -30,14 +30,17 @@ type input struct {
 // repartitioned reports whether the input is a topic that the router writes.
 func (in *input) repartitioned() bool { return in.entity != nil }
 
-// A route is one source whose records the router copies, to one repartition topic an entity.
+// A route is one repartition topic and the source whose records a router copies there. Each has a group of its own: a
+// route that is added later begins at the beginning of the source.
 type route struct {
 	source *config.Source
-	to     []*input
-	// deadLetters is set when no materializer reads the source's own topic: then the router is the one reader that
-	// dead-letters what cannot be decoded. Each bad record has exactly one such reader.
-	deadLetters string
+	to     *input
+	// judges says that this router dead-letters what cannot be decoded, because no materializer reads the source's own
+	// topic and it is the source's first route. Each bad record has exactly one reader that does.
+	judges bool
 }
+
+func (r *route) name() string { return r.source.Name + "." + r.to.entity.Name }
 
 // topology is what a plane means in topics.
 type topology struct {
@@ -52,7 +55,7 @@ func newTopology(p *config.Plane) *topology {
 	t := &topology{prefix: p.Prefix}
 	for _, s := range p.Sources {
 		var direct *input
-		var r *route
+		var routes []*route
 		dlq := ingest.DeadLetterTopic(p, s.Name)
 		for _, v := range p.Views {
 			if v.Source != s {
@@ -66,11 +69,7 @@ func newTopology(p *config.Plane) *topology {
 				direct.views = append(direct.views, v)
 				continue
 			}
-			if r == nil {
-				r = &route{source: s}
-				t.routes = append(t.routes, r)
-			}
-			i := slices.IndexFunc(r.to, func(in *input) bool { return in.entity == v.Entity })
+			i := slices.IndexFunc(routes, func(r *route) bool { return r.to.entity == v.Entity })
 			if i < 0 {
 				name := s.Name + "." + v.Entity.Name
 				in := &input{
@@ -78,13 +77,14 @@ func newTopology(p *config.Plane) *topology {
 					source: s, entity: v.Entity, deadLetters: dlq,
 				}
 				t.inputs = append(t.inputs, in)
-				r.to, i = append(r.to, in), len(r.to)
+				routes, i = append(routes, &route{source: s, to: in}), len(routes)
 			}
-			r.to[i].views = append(r.to[i].views, v)
+			routes[i].to.views = append(routes[i].to.views, v)
 		}
-		if r != nil && direct == nil {
-			r.deadLetters = dlq
+		if len(routes) > 0 && direct == nil {
+			routes[0].judges = true
 		}
+		t.routes = append(t.routes, routes...)
 	}
 	return t
 }
@@ -93,7 +93,9 @@ func newTopology(p *config.Plane) *topology {
 func (t *topology) planeTopic() string { return t.prefix + "plane" }
 
 func (t *topology) materializeGroup() string { return t.prefix + "materialize" }
-func (t *topology) routeGroup() string       { return t.prefix + "route" }
+func (t *topology) routeGroup(r *route) string {
+	return t.prefix + "route." + r.name()
+}
 
 // Dead letters are kept long enough to be looked at and replayed; repartitioned records only until the changelog holds
 // what they changed.

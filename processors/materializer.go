@@ -3,6 +3,7 @@ package processors
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -168,6 +169,20 @@ func (m *materializer) between(ctx context.Context) error {
 	}
 	m.takeRestored()
 	m.setStatus()
+	for _, t := range m.running {
+		if t.touched {
+			return m.begin() // where its first start began is recorded, records or not
+		}
+	}
+	return nil
+}
+
+// begin opens a transaction.
+func (m *materializer) begin() error {
+	if err := m.sess.s.Begin(); err != nil {
+		return fmt.Errorf("begin a transaction: %w", err)
+	}
+	m.inTxn, m.began = true, m.now()
 	return nil
 }
 

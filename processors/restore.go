@@ -26,8 +26,8 @@ type restored struct {
 	meta    meta
 	records int
 	took    time.Duration
-	// committed says, of a task without a meta record, that the group has nevertheless committed an offset for it.
-	committed bool
+	// committed is the offset that the group has committed for the task, -1 for none.
+	committed int64
 	// first is the first offset of the input, for views that begin there.
 	first int64
 }
@@ -116,10 +116,8 @@ func (r *restorer) restore(ctx context.Context, group []*task) ([]restored, erro
 				return nil, fmt.Errorf("changelog of %s: %w", d.t.name(), err)
 			}
 		}
-		if d.meta.none() {
-			if d.committed, err = hasCommitted(ctx, cl, r.group, d.t); err != nil {
-				return nil, err
-			}
+		if d.committed, err = committedOffset(ctx, cl, r.group, d.t); err != nil {
+			return nil, err
 		}
 		if d.first, err = firstOffset(ctx, cl, d.t); err != nil {
 			return nil, err
@@ -130,14 +128,20 @@ func (r *restorer) restore(ctx context.Context, group []*task) ([]restored, erro
 	return done, nil
 }
 
-// hasCommitted reports whether the group has committed an offset for a task.
-func hasCommitted(ctx context.Context, cl *kgo.Client, group string, t *task) (bool, error) {
+// committedOffset returns the offset that the group has committed for a task, -1 if none.
+func committedOffset(ctx context.Context, cl *kgo.Client, group string, t *task) (int64, error) {
 	offsets, err := kadm.NewClient(cl).FetchOffsetsForTopics(ctx, group, t.in.topic)
 	if err != nil {
-		return false, fmt.Errorf("fetch the offsets of group %s: %w", group, err)
+		return 0, fmt.Errorf("fetch the offsets of group %s: %w", group, err)
 	}
 	o, ok := offsets.Lookup(t.in.topic, t.partition)
-	return ok && o.Err == nil && o.At >= 0, nil
+	if !ok {
+		return -1, nil
+	}
+	if o.Err != nil {
+		return 0, fmt.Errorf("fetch the offset of group %s for %s: %w", group, t.name(), o.Err)
+	}
+	return o.At, nil
 }
 
 // firstOffset returns the first offset that a task's input still has.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,18 +17,22 @@ import (
 	"github.com/freshet-io/freshet/internal/feature"
 )
 
-// router copies the records of sources to repartition topics, keyed by the entities of the views there. It has no state:
-// consumed offsets and copies are one transaction, so that a copy exists once for each record. It commits often, because
-// what it has not committed no one downstream sees.
+// router copies the records of a source to one repartition topic, keyed by the entity of the views there. It has no
+// state: consumed offsets and copies are one transaction, so that a copy exists once for each record. It commits often,
+// because what it has not committed no one downstream sees.
 type router struct {
-	plane  *config.Plane
-	topo   *topology
-	client []kgo.Opt
-	logger *slog.Logger
-	now    func() time.Time
-	met    *metrics
+	*route
+	plane      *config.Plane
+	group      string
+	batchBytes map[string]int32
+	client     []kgo.Opt
+	logger     *slog.Logger
+	now        func() time.Time
+	met        *metrics
 
-	routes map[string]*routeState // by source topic
+	reader *ingest.Reader
+	row    []feature.Value
+	vals   []feature.Value
 	sess   *session
 	failed atomic.Pointer[error]
 	joined atomic.Bool
@@ -40,24 +43,16 @@ type router struct {
 	}
 }
 
-// routeState decodes the records of one source.
-type routeState struct {
-	*route
-	reader *ingest.Reader
-	row    []feature.Value
-	vals   []feature.Value
-}
-
-func newRouter(r *Runtime) (*router, error) {
-	rt := &router{plane: r.plane, topo: r.topo, client: r.client, logger: r.logger, now: r.now, met: r.met, routes: map[string]*routeState{}}
-	for _, route := range r.topo.routes {
-		rd, err := ingest.NewReader(route.source)
-		if err != nil {
-			return nil, err
-		}
-		rt.routes[route.source.Topic] = &routeState{route: route, reader: rd, row: make([]feature.Value, len(route.source.Schema))}
+func newRouter(r *Runtime, rt *route) (*router, error) {
+	rd, err := ingest.NewReader(rt.source)
+	if err != nil {
+		return nil, err
 	}
-	return rt, nil
+	return &router{
+		route: rt, plane: r.plane, group: r.topo.routeGroup(rt), batchBytes: r.topo.maxBatchBytes(),
+		client: r.client, logger: r.logger, now: r.now, met: r.met,
+		reader: rd, row: make([]feature.Value, len(rt.source.Schema)),
+	}, nil
 }
 
 // run routes until ctx is done. A session that fails is replaced.
@@ -69,7 +64,7 @@ func (r *router) run(ctx context.Context) error {
 			return err
 		}
 		r.failed.Store(&err)
-		r.logger.Warn("session failed, a new one is opened", "group", r.topo.routeGroup(), "err", err, "retry_in", backoff)
+		r.logger.Warn("session failed, a new one is opened", "group", r.group, "err", err, "retry_in", backoff)
 		r.met.sessions.Inc()
 		if r.now().Sub(began) > time.Minute {
 			backoff = 100 * time.Millisecond
@@ -84,14 +79,9 @@ func (r *router) run(ctx context.Context) error {
 
 func (r *router) session(ctx context.Context) error {
 	o := sessionOptions{
-		client: r.client, group: r.topo.routeGroup(),
-		txnID: r.topo.routeGroup() + "." + r.plane.Processing.InstanceID, startAtEnd: map[string]bool{}, batchBytes: r.topo.maxBatchBytes(),
+		client: r.client, group: r.group, txnID: r.group + "." + r.plane.Processing.InstanceID,
+		topics: []string{r.source.Topic}, startAtEnd: map[string]bool{r.source.Topic: r.source.StartAt == "latest"}, batchBytes: r.batchBytes,
 	}
-	for topic, rt := range r.routes {
-		o.topics = append(o.topics, topic)
-		o.startAtEnd[topic] = rt.source.StartAt == "latest"
-	}
-	slices.Sort(o.topics)
 	var err error
 	if r.sess, err = openSession(ctx, o); err != nil {
 		return err
@@ -115,9 +105,7 @@ func (r *router) step(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(r.sess.assignment()) > 0 {
-		r.joined.Store(true)
-	}
+	r.joined.Store(r.sess.assigned.Load())
 	if fetches.NumRecords() == 0 {
 		return nil
 	}
@@ -186,54 +174,53 @@ func (r *router) poll(ctx context.Context, wait time.Duration) (kgo.Fetches, err
 
 // copy produces the copies of a batch.
 func (r *router) copy(ctx context.Context, fetches kgo.Fetches) {
-	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
-		rt := r.routes[p.Topic]
-		for _, rec := range p.Records {
-			r.copyRecord(ctx, rt, rec)
+	n := 0
+	for it := fetches.RecordIter(); !it.Done(); {
+		if r.copyRecord(ctx, it.Next()) {
+			n++
 		}
-	})
+	}
+	r.met.routed.WithLabelValues(r.source.Name, r.to.entity.Name).Add(float64(n))
 }
 
-func (r *router) copyRecord(ctx context.Context, rt *routeState, rec *kgo.Record) {
-	if rt.reader.Tombstone(rec) {
-		return // it names an entity of the source's own key; the views of others keep what they have counted
+// copyRecord copies one record, unless it is refused.
+func (r *router) copyRecord(ctx context.Context, rec *kgo.Record) bool {
+	if r.reader.Tombstone(rec) {
+		return false // it names an entity of the source's own key; the views of others keep what they have counted
 	}
-	_, _, bad := rt.reader.Read(rec, rt.row)
-	if bad != nil {
-		if rt.deadLetters != "" {
-			r.deadLetter(ctx, rt, rec, bad)
+	if _, _, bad := r.reader.Read(rec, r.row); bad != nil {
+		if r.judges {
+			r.deadLetter(ctx, rec, bad)
 		}
-		return
+		return false
+	}
+	key, bad := r.key()
+	if bad != nil {
+		if r.to.wants(r.row) {
+			r.deadLetter(ctx, rec, bad)
+		}
+		return false
 	}
 	o := origin{ordinal: sourceOrdinal, partition: rec.Partition, offset: rec.Offset, millis: rec.Timestamp.UnixMilli()}
-	headers := append(rec.Headers[:len(rec.Headers):len(rec.Headers)], o.header())
-	for _, to := range rt.to {
-		key, bad := rt.keyOf(to)
-		if bad != nil {
-			if to.wants(rt.row) {
-				r.deadLetter(ctx, rt, rec, bad)
-			}
-			continue
-		}
-		r.sess.s.Produce(ctx, &kgo.Record{
-			Topic: to.topic, Partition: ingest.Partition(key, to.partitions), Key: key, Value: rec.Value, Headers: headers,
-		}, r.produced)
-		r.met.routed.WithLabelValues(rt.source.Name, to.entity.Name).Inc()
-	}
+	r.sess.s.Produce(ctx, &kgo.Record{
+		Topic: r.to.topic, Partition: ingest.Partition(key, r.to.partitions), Key: key, Value: rec.Value,
+		Headers: append(rec.Headers[:len(rec.Headers):len(rec.Headers)], o.header()),
+	}, r.produced)
+	return true
 }
 
-// keyOf returns the record key of the row's entity in a repartition topic.
-func (rt *routeState) keyOf(to *input) ([]byte, *ingest.FieldError) {
-	rt.vals = rt.vals[:0]
-	for _, f := range to.views[0].KeyFields {
-		if rt.row[f].IsNull() {
+// key returns the record key of the row's entity.
+func (r *router) key() ([]byte, *ingest.FieldError) {
+	r.vals = r.vals[:0]
+	for _, f := range r.to.views[0].KeyFields {
+		if r.row[f].IsNull() {
 			return nil, &ingest.FieldError{
-				Class: ingest.NullKey, Field: rt.source.Schema[f].Name, Reason: "is part of the key of entity " + to.entity.Name + " and is absent or null",
+				Class: ingest.NullKey, Field: r.source.Schema[f].Name, Reason: "is part of the key of entity " + r.to.entity.Name + " and is absent or null",
 			}
 		}
-		rt.vals = append(rt.vals, rt.row[f])
+		r.vals = append(r.vals, r.row[f])
 	}
-	key, err := ingest.AppendRecordKey(nil, rt.vals...)
+	key, err := ingest.AppendRecordKey(nil, r.vals...)
 	if err != nil {
 		return nil, &ingest.FieldError{Class: ingest.BadKey, Reason: err.Error()}
 	}
@@ -254,11 +241,10 @@ func (in *input) wants(row []feature.Value) bool {
 	return false
 }
 
-func (r *router) deadLetter(ctx context.Context, rt *routeState, rec *kgo.Record, why *ingest.FieldError) {
-	topic := rt.to[0].deadLetters
-	d := ingest.DeadLetter(topic, rt.source.Name, rec, why, r.now())
+func (r *router) deadLetter(ctx context.Context, rec *kgo.Record, why *ingest.FieldError) {
+	d := ingest.DeadLetter(r.to.deadLetters, r.source.Name, rec, why, r.now())
 	d.Partition = rec.Partition
-	r.met.deadLetters.WithLabelValues(rt.source.Name, string(why.Class)).Inc()
+	r.met.deadLetters.WithLabelValues(r.source.Name, string(why.Class)).Inc()
 	r.sess.s.Produce(ctx, d, r.produced)
 }
 
@@ -287,10 +273,10 @@ func (r *router) takeErr() error {
 // ready reports why the router is not at work.
 func (r *router) ready() error {
 	if err := r.failed.Load(); err != nil {
-		return fmt.Errorf("router: %w", *err)
+		return fmt.Errorf("router of %s: %w", r.name(), *err)
 	}
 	if !r.joined.Load() {
-		return errors.New("router: has no partitions yet")
+		return fmt.Errorf("router of %s: has not joined its group yet", r.name())
 	}
 	return nil
 }

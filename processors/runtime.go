@@ -48,7 +48,7 @@ type Runtime struct {
 	met    *metrics
 
 	mat *materializer
-	rt  *router
+	rts []*router
 }
 
 // New prepares a runtime: it creates the internal topics, records the views, and opens the local store. It fails if
@@ -78,10 +78,12 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 	if r.mat, err = newMaterializer(r, st); err != nil {
 		return nil, errors.Join(err, st.close())
 	}
-	if len(r.topo.routes) > 0 {
-		if r.rt, err = newRouter(r); err != nil {
+	for _, route := range r.topo.routes {
+		rt, err := newRouter(r, route)
+		if err != nil {
 			return nil, errors.Join(err, st.close())
 		}
+		r.rts = append(r.rts, rt)
 	}
 	return r, nil
 }
@@ -204,13 +206,13 @@ func (r *Runtime) Run(ctx context.Context) error {
 		return nil
 	}
 	var wg sync.WaitGroup
-	var routed, materialized error
-	if r.rt != nil {
-		wg.Go(func() { routed = r.rt.run(ctx) })
+	errs := make([]error, len(r.rts)+1)
+	for i, rt := range r.rts {
+		wg.Go(func() { errs[i] = rt.run(ctx) })
 	}
-	wg.Go(func() { materialized = r.mat.run(ctx) })
+	wg.Go(func() { errs[len(r.rts)] = r.mat.run(ctx) })
 	wg.Wait()
-	return errors.Join(routed, materialized, r.mat.store.close())
+	return errors.Join(append(errs, r.mat.store.close())...)
 }
 
 // Ready reports why the processors are not caught up and at work; nil means that they are.
@@ -218,9 +220,9 @@ func (r *Runtime) Ready() error {
 	if r.mat == nil {
 		return nil
 	}
-	var routed error
-	if r.rt != nil {
-		routed = r.rt.ready()
+	var errs []error
+	for _, rt := range r.rts {
+		errs = append(errs, rt.ready())
 	}
-	return errors.Join(routed, r.mat.ready())
+	return errors.Join(append(errs, r.mat.ready())...)
 }

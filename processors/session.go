@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,6 +27,12 @@ type session struct {
 	cl        *kgo.Client
 	rebalance atomic.Bool // partitions came or went since the flag was last cleared
 	blocked   atomic.Bool // a rebalance waits for the poll to be released
+	assigned  atomic.Bool // the group has decided what is this member's, if anything, at least once
+
+	mu struct {
+		sync.Mutex
+		gained map[topicPartition]bool // assigned since they were last taken
+	}
 }
 
 // sessionOptions are what a session of either processor is made of.
@@ -75,6 +82,8 @@ func openSession(ctx context.Context, o sessionOptions) (*session, error) {
 			if o.pauseNew {
 				cl.PauseFetchPartitions(parts)
 			}
+			s.gain(parts)
+			s.assigned.Store(true)
 			s.rebalance.Store(true)
 		}),
 		kgo.OnPartitionsRevoked(func(context.Context, *kgo.Client, map[string][]int32) { s.rebalance.Store(true) }),
@@ -127,6 +136,28 @@ func firstOffsets(ctx context.Context, cl *kgo.Client, offsets map[string]map[in
 		}
 	}
 	return offsets, nil
+}
+
+func (s *session) gain(parts map[string][]int32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.gained == nil {
+		s.mu.gained = map[topicPartition]bool{}
+	}
+	for topic, ps := range parts {
+		for _, p := range ps {
+			s.mu.gained[topicPartition{topic, p}] = true
+		}
+	}
+}
+
+// takeGained returns the partitions that were assigned since the last call.
+func (s *session) takeGained() map[topicPartition]bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := s.mu.gained
+	s.mu.gained = nil
+	return g
 }
 
 // assignment is what the client is assigned now and each partition's position. A partition appears once its offsets

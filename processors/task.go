@@ -53,7 +53,7 @@ type task struct {
 	erased [][]byte      // changelog keys to delete in the open transaction, before anything else
 	dead   []*kgo.Record // dead letters of the open transaction that are not produced yet
 
-	groupOffset    int64     // where the group's offsets put the input when the task was assigned
+	assignedAt     int64     // where the client would have begun to read: the group's offset, else that of a first start
 	swept          []byte    // where the next sweep of the store goes on
 	lag            int64     // records of the input behind the last batch
 	waitingSince   int64     // event time of the first event not published yet; 0 when there is none
@@ -167,6 +167,12 @@ func (t *task) restoredTo(d restored, first int64) int64 {
 		}
 		t.committed.views[i] = viewMeta{v.fp, next}
 	}
+	// What is known of views that are not defined now is kept: should they come back, their cells are still there.
+	for _, v := range d.meta.views {
+		if t.viewOf(v.fp) < 0 {
+			t.committed.views = append(t.committed.views, v)
+		}
+	}
 	t.toCommitted()
 	return t.read
 }
@@ -176,8 +182,8 @@ func (t *task) toCommitted() {
 	t.now = t.committed
 	t.now.views = slices.Clone(t.committed.views)
 	t.read = t.now.next
-	for _, v := range t.now.views {
-		t.read = min(t.read, v.next)
+	for i := range t.views {
+		t.read = min(t.read, t.now.views[i].next)
 	}
 	t.catchingUp = t.catchingUp || t.read < t.now.next
 }
@@ -193,7 +199,7 @@ func (t *task) caughtUp() bool {
 
 // skipTo moves the task past records that are gone.
 func (t *task) skipTo(first int64) {
-	for i := range t.committed.views {
+	for i := range t.views {
 		v := &t.committed.views[i]
 		v.next = max(v.next, first)
 	}
@@ -244,7 +250,7 @@ func (t *task) apply(rec *kgo.Record) error {
 	if err := t.take(rec, again); err != nil {
 		return err
 	}
-	for i := range t.now.views {
+	for i := range t.views {
 		v := &t.now.views[i]
 		v.next = max(v.next, t.read)
 	}
@@ -284,7 +290,7 @@ func (t *task) take(rec *kgo.Record, again bool) error {
 		}
 	}
 	if t.reader.Tombstone(rec) {
-		return t.erase()
+		return t.erase(rec.Offset)
 	}
 	order.Time = at
 	return t.applyRow(rec, &order)
