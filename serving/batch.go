@@ -10,13 +10,14 @@ import (
 	"github.com/freshet-io/freshet/internal/online"
 )
 
-// Fetcher reads fields of entities from the online store: out[i][j] is Fields[j] of reqs[i], nil when absent.
+// Fetcher reads fields of entities from the online store: out[i][j] is Fields[j] of reqs[i], nil when absent. The bytes
+// are valid until mem is used again.
 type Fetcher interface {
-	Fetch(ctx context.Context, reqs []online.FetchRequest, out [][][]byte) error
+	FetchInto(ctx context.Context, reqs []online.FetchRequest, out [][][]byte, mem *online.Memory) error
 }
 
 // batch is one lookup on its way: columns in, then values by row. It is reused; a face fills columns, calls run, and
-// reads the rest before it gives the batch back. Values share memory with the request and with what was fetched.
+// reads the rest before it gives the batch back. Values may share memory with the request, not with what was fetched.
 type batch struct {
 	plan    *plan
 	at      int64 // the reader's clock, microseconds
@@ -28,6 +29,7 @@ type batch struct {
 
 	reader   feature.Reader
 	requests []online.FetchRequest
+	memory   online.Memory // of fetched
 	fetched  [][][]byte
 	fields   [][]byte // backs fetched
 	keyBytes []byte
@@ -84,8 +86,9 @@ func (b *batch) reset(pl *plan, at int64) {
 // release forgets the lookup's data, so that a waiting batch keeps nothing alive, and tells whether the batch is small
 // enough to wait for the next lookup.
 func (b *batch) release() bool {
-	const most = 16 << 10 // values
+	const most, mostBytes = 16 << 10, 4 << 20 // values; bytes fetched
 	size := cap(b.fields) + cap(b.derived)
+	b.memory.Forget()
 	for i := range b.columns {
 		clear(b.columns[i][:cap(b.columns[i])])
 		size += cap(b.columns[i])
@@ -102,7 +105,7 @@ func (b *batch) release() bool {
 	clear(b.row)
 	clear(b.keyVals)
 	b.plan = nil
-	return size <= most
+	return size <= most && b.memory.Size() <= mostBytes
 }
 
 // checkRows finds the number of rows, which every column must have.
@@ -207,7 +210,7 @@ func (b *batch) fetch(ctx context.Context, l *Lookups) *Error {
 		b.fetched[i] = b.fields[total : total+n : total+n]
 		total += n
 	}
-	return l.fetch(ctx, b.requests, b.fetched)
+	return l.fetch(ctx, b.requests, b.fetched, &b.memory)
 }
 
 // evaluate reads every view of every distinct entity at the reader's clock.
@@ -268,7 +271,7 @@ func (b *batch) readAgain(ctx context.Context, l *Lookups) *Error {
 		requests[i] = b.requests[b.groups[at.group].first+at.entity]
 		fetched[i] = make([][]byte, len(requests[i].Fields))
 	}
-	if err := l.fetch(ctx, requests, fetched); err != nil {
+	if err := l.fetch(ctx, requests, fetched, new(online.Memory)); err != nil {
 		return err
 	}
 	for i, at := range b.torn {

@@ -306,7 +306,7 @@ func TestHandlerReadsTornBlobsAgain(t *testing.T) {
 // slowStore answers when the request's time is up.
 type slowStore struct{}
 
-func (slowStore) Fetch(ctx context.Context, _ []online.FetchRequest, _ [][][]byte) error {
+func (slowStore) FetchInto(ctx context.Context, _ []online.FetchRequest, _ [][][]byte, _ *online.Memory) error {
 	<-ctx.Done()
 	return ctx.Err()
 }

@@ -112,11 +112,11 @@ func (l *Lookups) mayRead(ctx context.Context, pl *plan) *Error {
 }
 
 // fetch reads from the store and tells a store that is away from a request whose time is up.
-func (l *Lookups) fetch(ctx context.Context, reqs []online.FetchRequest, out [][][]byte) *Error {
+func (l *Lookups) fetch(ctx context.Context, reqs []online.FetchRequest, out [][][]byte, mem *online.Memory) *Error {
 	if len(reqs) == 0 {
 		return nil
 	}
-	err := l.store.Fetch(ctx, reqs, out)
+	err := l.store.FetchInto(ctx, reqs, out, mem)
 	switch {
 	case err == nil:
 		return nil

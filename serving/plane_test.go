@@ -141,7 +141,7 @@ func newStore() *memStore {
 }
 
 // Fetch implements Fetcher.
-func (s *memStore) Fetch(ctx context.Context, reqs []online.FetchRequest, out [][][]byte) error {
+func (s *memStore) FetchInto(ctx context.Context, reqs []online.FetchRequest, out [][][]byte, _ *online.Memory) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fetches++

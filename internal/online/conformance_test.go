@@ -44,6 +44,7 @@ func conform(t *testing.T, c *Client) {
 		"LargeMixedBatch":           largeMixedBatch,
 		"SameEntityTwiceInABatch":   sameEntityTwiceInABatch,
 		"FetchKeepsOrderAndAbsence": fetchKeepsOrderAndAbsence,
+		"FetchUsesMemoryAgain":      fetchUsesMemoryAgain,
 		"CanaryIsGuarded":           canaryIsGuarded,
 		"LossIsNoticedAndMended":    lossIsNoticedAndMended,
 	} {
