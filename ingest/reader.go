@@ -67,12 +67,36 @@ func (r *Reader) read(payload []byte, kafkaMicros int64, row []feature.Value) (a
 	if at, err = eventTime(r.src, row, kafkaMicros); err != nil {
 		return 0, 0, err
 	}
-	for _, i := range r.src.Key {
-		if row[i].IsNull() {
-			return 0, 0, nullKey(&r.src.Schema[i])
-		}
+	if err = r.checkKey(row); err != nil {
+		return 0, 0, err
 	}
 	return at, unknown, nil
+}
+
+// plainKeyBytes is how much text a key may have and be within feature.MaxKeyBytes in either spelling: an escape takes
+// six bytes.
+const plainKeyBytes = feature.MaxKeyBytes/6 - 64
+
+// checkKey refuses a row whose key is no key, so that it is refused as a whole: not put aside by the views that have
+// the key and counted by those that do not.
+func (r *Reader) checkKey(row []feature.Value) *FieldError {
+	text := 0
+	for _, i := range r.src.Key {
+		switch row[i].Type() {
+		case feature.Null:
+			return nullKey(&r.src.Schema[i])
+		case feature.String, feature.Bytes:
+			text += len(row[i].Str())
+		}
+	}
+	if text <= plainKeyBytes {
+		return nil
+	}
+	if _, err := r.AppendEntityKey(nil, row, r.src.Key); err != nil {
+		return err
+	}
+	_, err := r.AppendRecordKey(nil, row)
+	return err
 }
 
 func (r *Reader) readTombstone(rec *kgo.Record, row []feature.Value) (at int64, err *FieldError) {
@@ -91,7 +115,7 @@ func (r *Reader) readTombstone(rec *kgo.Record, row []feature.Value) (at int64, 
 	if at < 0 || at > maxMicros {
 		return 0, &FieldError{Class: BadTime, Reason: "the record has no Kafka timestamp"}
 	}
-	return at, nil
+	return at, r.checkKey(row)
 }
 
 // AppendEntityKey appends the canonical key bytes (feature.AppendKey) of the entity that row belongs to; fields are

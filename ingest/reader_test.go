@@ -99,6 +99,34 @@ func TestReaderKeys(t *testing.T) {
 	}
 }
 
+// A key that is too long in the one spelling or the other makes no use of the record: it must not reach a view.
+func TestReaderRefusesLongKeys(t *testing.T) {
+	src := departures()
+	src.Key = []int{0, 2}
+	src.MaxRecordBytes = 1 << 20
+	r, err := NewReader(src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := make([]feature.Value, len(src.Schema))
+	for _, tc := range []struct {
+		carrier string
+		ok      bool
+	}{
+		{strings.Repeat("x", 600), true},
+		{strings.Repeat("x", 4000), true},
+		{strings.Repeat("x", 4100), false},
+		{strings.Repeat(`\u0001`, 600), true},
+		{strings.Repeat(`\u0001`, 700), false}, // six bytes each in the record key
+	} {
+		value := `{"carrier":"` + tc.carrier + `","flight":1,"departed_at":"2024-03-01T12:00:00Z"}`
+		_, _, err := r.Read(&kgo.Record{Value: []byte(value), Timestamp: recordTime}, row)
+		if tc.ok != (err == nil) || err != nil && err.Class != BadKey {
+			t.Errorf("carrier of %d bytes: got %v", len(tc.carrier), err)
+		}
+	}
+}
+
 func TestReaderTombstones(t *testing.T) {
 	src := departures()
 	src.Tombstones = true
