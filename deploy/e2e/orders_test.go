@@ -22,7 +22,7 @@ sources:
     event_time: {field: at, format: unix_ms}
     max_record_bytes: 8KiB
     schema:
-      - {name: user, type: string, required: true}
+      - {name: user, type: string}
       - {name: shop, type: int64, required: true}
       - {name: channel, type: string, required: true}
       - {name: amount, type: float64}
