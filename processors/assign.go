@@ -128,6 +128,7 @@ func (m *materializer) start(tp topicPartition, d restored) {
 	m.sess.seek(tp, at)
 	m.sess.resume(tp)
 	m.lastCanary = time.Time{}
+	t.online.lastFull = m.now()
 	m.met.restored(d)
 	m.logger.Info("task restored", "task", t.name(), "records", d.records, "took", d.took.Round(time.Millisecond), "next", at)
 }

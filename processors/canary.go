@@ -134,6 +134,7 @@ func (m *materializer) tendCanaries(now time.Time) {
 		orders = append(orders, canaryOrder{name: name, forget: true})
 	}
 	for _, t := range m.running {
+		m.nothingWaits(t)
 		o := canaryOrder{t: t, name: t.canaryName(), want: t.online.want, first: !t.online.checked}
 		if t.online.next > 0 {
 			o.published = t.version(t.online.next)
@@ -151,10 +152,18 @@ func (m *materializer) tendCanaries(now time.Time) {
 	}
 }
 
+// nothingWaits takes up that a task has nothing left to publish: events that change no entity move its offset too.
+func (m *materializer) nothingWaits(t *task) {
+	if t.online.checked && !m.pub.sending && !t.catchingUp && t.waiting() == 0 {
+		t.online.published(t.now.next)
+	}
+}
+
 // lastCanaries advances the canaries to what has been published when the instance stops, so that the next owner finds
 // nothing amiss.
 func (m *materializer) lastCanaries(ctx context.Context) {
 	for _, t := range m.running {
+		m.nothingWaits(t)
 		if t.online.next == 0 || t.online.republish.active || len(t.online.vouch) > 0 {
 			continue
 		}

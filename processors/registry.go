@@ -35,6 +35,8 @@ type registry struct {
 	txnID  string
 	client []kgo.Opt
 	now    func() time.Time
+	// admit is asked about what is recorded already before anything is added.
+	admit func(recorded map[string]viewRecord) error
 }
 
 // errDefinitionChanged is wrapped by the refusal of a view whose definition is not the recorded one.
@@ -66,6 +68,9 @@ func (g *registry) tryRecord(ctx context.Context, wanted []viewRecord) ([]uint64
 	}
 	recorded, err := g.read(ctx)
 	if err != nil {
+		return nil, err
+	}
+	if err := g.admit(recorded); err != nil {
 		return nil, err
 	}
 	epochs, fresh, err := g.reconcile(recorded, wanted)
@@ -102,10 +107,12 @@ func (g *registry) reconcile(recorded map[string]viewRecord, wanted []viewRecord
 	for _, w := range wanted {
 		have, ok := recorded[w.View]
 		switch {
-		case !ok || have.TopicID != w.TopicID:
-			// A recreated topic is a new epoch: its offsets start again.
+		case !ok:
 			w.Epoch = next
 			fresh = append(fresh, w)
+		case have.TopicID != w.TopicID:
+			refused = append(refused, fmt.Errorf("feature view %q: topic %s was deleted and created again since the view's state was built: its offsets have started again, "+
+				"and new events would be taken for counted ones. Give the view a new name to build it anew", w.View, w.Topic))
 		case have.Fingerprint != w.Fingerprint:
 			refused = append(refused, fmt.Errorf("feature view %q: %w since its state was built; %s. Give the changed view a new name, or put the old definition back",
 				w.View, errDefinitionChanged, strings.Join(config.Diff(have.Definition, w.Definition), "; ")))

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -130,9 +131,9 @@ func (r *restorer) restore(ctx context.Context, group []*task) ([]restored, erro
 
 // committedOffset returns the offset that the group has committed for a task, -1 if none.
 func committedOffset(ctx context.Context, cl *kgo.Client, group string, t *task) (int64, error) {
-	offsets, err := kadm.NewClient(cl).FetchOffsetsForTopics(ctx, group, t.in.topic)
+	offsets, err := groupOffsets(ctx, kadm.NewClient(cl), group, t.in.topic)
 	if err != nil {
-		return 0, fmt.Errorf("fetch the offsets of group %s: %w", group, err)
+		return 0, err
 	}
 	o, ok := offsets.Lookup(t.in.topic, t.partition)
 	if !ok {
@@ -142,6 +143,18 @@ func committedOffset(ctx context.Context, cl *kgo.Client, group string, t *task)
 		return 0, fmt.Errorf("fetch the offset of group %s for %s: %w", group, t.name(), o.Err)
 	}
 	return o.At, nil
+}
+
+// groupOffsets returns what a group has committed for a topic; a group that does not exist has committed nothing.
+func groupOffsets(ctx context.Context, adm *kadm.Client, group, topic string) (kadm.OffsetResponses, error) {
+	offsets, err := adm.FetchOffsetsForTopics(ctx, group, topic)
+	if errors.Is(err, kerr.GroupIDNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("fetch the offsets of group %s: %w", group, err)
+	}
+	return offsets, nil
 }
 
 // firstOffset returns the first offset that a task's input still has.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/freshet-io/freshet/config"
@@ -65,6 +66,9 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 		return nil, err
 	}
 	if err := r.recordViews(ctx); err != nil {
+		return nil, err
+	}
+	if err := r.recordFirstOffsets(ctx); err != nil {
 		return nil, err
 	}
 	dir, err := r.stateDir()
@@ -164,7 +168,7 @@ func describe(ctx context.Context, adm *kadm.Client, names []string) (map[string
 
 // recordViews compares every view with what the plane topic says of it, and learns the epochs.
 func (r *Runtime) recordViews(ctx context.Context) error {
-	g := registry{topic: r.topo.planeTopic(), txnID: r.topo.prefix + "plane", client: r.client, now: r.now}
+	g := registry{topic: r.topo.planeTopic(), txnID: r.topo.prefix + "plane", client: r.client, now: r.now, admit: r.admitAdded}
 	var wanted []viewRecord
 	for _, in := range r.topo.inputs {
 		for _, v := range in.views {
@@ -177,6 +181,70 @@ func (r *Runtime) recordViews(ctx context.Context) error {
 	}
 	for _, in := range r.topo.inputs {
 		in.epochs, epochs = epochs[:len(in.views)], epochs[len(in.views):]
+	}
+	return nil
+}
+
+// admitAdded refuses views that are added to a source whose history cannot be counted again: a view that comes later
+// reads its input from the beginning, and of a source with an event_id the ids of old events are forgotten by then.
+func (r *Runtime) admitAdded(recorded map[string]viewRecord) error {
+	var errs []error
+	for _, in := range r.topo.inputs {
+		var old, added string
+		for _, v := range in.views {
+			if _, ok := recorded[v.Name]; ok {
+				old = v.Name
+			} else {
+				added = v.Name
+			}
+		}
+		if old != "" && added != "" && in.source.EventID >= 0 {
+			errs = append(errs, fmt.Errorf("feature view %q is new on source %q, where %q has counted events already: the source has an event_id, and the ids of earlier events "+
+				"are not all remembered, so they cannot be counted again. Define the source a second time under another name for the new view", added, in.source.Name, old))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// recordFirstOffsets commits where routers of sources with `start_at: latest` begin, before they first join: a route that
+// saw no record would otherwise choose anew at its second start, and lose what came in between. A group that has members
+// refuses it, and needs it no more.
+func (r *Runtime) recordFirstOffsets(ctx context.Context) error {
+	cl, err := kgo.NewClient(r.client...)
+	if err != nil {
+		return fmt.Errorf("connect to kafka: %w", err)
+	}
+	defer cl.Close()
+	adm := kadm.NewClient(cl)
+	for _, rt := range r.topo.routes {
+		if rt.source.StartAt != "latest" {
+			continue
+		}
+		group, topic := r.topo.routeGroup(rt), rt.source.Topic
+		have, err := groupOffsets(ctx, adm, group, topic)
+		if err != nil {
+			return err
+		}
+		ends, err := adm.ListEndOffsets(ctx, topic)
+		if err != nil {
+			return fmt.Errorf("list end offsets of %s: %w", topic, err)
+		}
+		first := kadm.Offsets{}
+		ends.Each(func(o kadm.ListedOffset) {
+			if h, ok := have.Lookup(topic, o.Partition); !ok || h.At < 0 {
+				first.AddOffset(topic, o.Partition, o.Offset, -1)
+			}
+		})
+		if len(first) == 0 {
+			continue
+		}
+		done, err := adm.CommitOffsets(ctx, group, first)
+		if err == nil {
+			err = done.Error()
+		}
+		if err != nil && !errors.Is(err, kerr.UnknownMemberID) && !errors.Is(err, kerr.IllegalGeneration) && !errors.Is(err, kerr.RebalanceInProgress) {
+			return fmt.Errorf("commit the first offsets of group %s: %w", group, err)
+		}
 	}
 	return nil
 }
