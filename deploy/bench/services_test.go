@@ -1,0 +1,74 @@
+package bench
+
+import (
+	"io"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/freshet-io/freshet/internal/testenv"
+)
+
+// Each benchmark runs once on real services with a few events, and must come to an end with figures of the right order.
+// No test looks at how fast it was.
+
+func TestFreshnessSeesEveryProbeInBothViews(t *testing.T) {
+	kafka, redis := testenv.Kafka(t), testenv.Redis(t)
+	res, err := Freshness(t.Context(), FreshnessOptions{
+		Kafka: kafka, Redis: "redis://" + redis, Rate: 500, Duration: 2 * time.Second, Probes: 20, Users: 100, Merchants: 20, Partitions: 2,
+		Dir: t.TempDir(), Logger: slog.New(slog.DiscardHandler), Out: io.Discard,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, l := range map[string]Latency{"own key": res.OwnKey, "repartitioned": res.Repartitioned} {
+		if l.Count+res.Unseen < 38 || l.Count == 0 {
+			t.Errorf("%s: %d of 40 probes were timed, %d not seen", name, l.Count, res.Unseen)
+		}
+		if l.P50 < 0 || l.P50 > l.P90 || l.P90 > l.P99 || l.P99 > l.Max {
+			t.Errorf("%s: percentiles out of order: %v", name, l)
+		}
+	}
+	if res.Reached < 100 || res.CPU <= 0 {
+		t.Errorf("%.0f events/s on %.2f cores", res.Reached, res.CPU)
+	}
+	if res.Stages["transaction_end_materialize"].Count == 0 || res.Stages["publish"].Count == 0 {
+		t.Errorf("stages: %v", res.Stages)
+	}
+}
+
+func TestStateComparesAndRestores(t *testing.T) {
+	kafka, redis := testenv.Kafka(t), testenv.Redis(t)
+	for name, rate := range map[string]int{"at a rate": 4000, "at once": 0} {
+		t.Run(name, func(t *testing.T) {
+			res, err := State(t.Context(), StateOptions{
+				Kafka: kafka, Redis: "redis://" + redis, Entities: 2000, Few: 10, PerEntity: 1, Events: 2000, Rate: rate, Partitions: 2,
+				Dir: t.TempDir(), Logger: slog.New(slog.DiscardHandler), Out: io.Discard,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if res.Many.Random.Events == 0 && rate > 0 || res.Many.MaxRSSBytes < 1<<20 {
+				t.Errorf("many: %+v", res.Many)
+			}
+			// Each of the entities has a cell for each of three windows at least.
+			if res.RestoreRecords < 3*2000 || res.RestoreSeconds <= 0 {
+				t.Errorf("restored %.0f records in %.1f s", res.RestoreRecords, res.RestoreSeconds)
+			}
+		})
+	}
+}
+
+func TestMaterializeMeasuresBothLoops(t *testing.T) {
+	kafka, redis := testenv.Kafka(t), testenv.Redis(t)
+	res, err := Materialize(t.Context(), MaterializeOptions{
+		Kafka: kafka, Redis: "redis://" + redis, Events: 3000, Users: 50, Partitions: 2, Commit: time.Second,
+		Dir: t.TempDir(), Logger: slog.New(slog.DiscardHandler), Out: io.Discard,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Bare.Events != 3000 || res.Materialize.Events != 3000 || res.RatioCPU <= 0 || res.BytesPerEvent < 80 || res.BytesPerEvent > 160 {
+		t.Errorf("%+v", res)
+	}
+}
