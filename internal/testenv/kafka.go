@@ -54,37 +54,52 @@ broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 `
 
+// kafkaBehind adds a second listener, whose clients are told to come to another address: that of what stands before it.
+const kafkaBehind = `listeners=PLAINTEXT://%[1]s,CONTROLLER://%[2]s,BEHIND://%[3]s
+advertised.listeners=PLAINTEXT://%[1]s,CONTROLLER://%[2]s,BEHIND://%[4]s
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,BEHIND:PLAINTEXT
+`
+
 // KafkaServer is a broker of its own, for tests that stop and start it.
 type KafkaServer struct {
 	addr, dir, jars string
+	behind          string   // the address of the listener behind front
+	front           string   // what stands before that listener; empty: there is none
 	process         *process // nil while it is down
 }
 
 // LaunchKafka starts a broker with a fresh folder; the caller must Stop it.
-func LaunchKafka(ctx context.Context) (*KafkaServer, error) {
+func LaunchKafka(ctx context.Context) (*KafkaServer, error) { return LaunchKafkaBehind(ctx, "") }
+
+// LaunchKafkaBehind is LaunchKafka with a second listener at Behind, which tells its clients that the broker is at front:
+// a proxy there that forwards to Behind sees all of their traffic.
+func LaunchKafkaBehind(ctx context.Context, front string) (*KafkaServer, error) {
 	jars, err := kafkaJars(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for try := 1; ; try++ {
-		s, err := launchKafka(ctx, jars)
+		s, err := launchKafka(ctx, jars, front)
 		if err == nil || try == 3 || ctx.Err() != nil {
 			return s, err
 		}
 	}
 }
 
-func launchKafka(ctx context.Context, jars string) (*KafkaServer, error) {
+func launchKafka(ctx context.Context, jars, front string) (*KafkaServer, error) {
 	dir, err := os.MkdirTemp("", "freshet-kafka-")
 	if err != nil {
 		return nil, err
 	}
-	ports, err := freePorts(2)
+	ports, err := freePorts(3)
 	if err != nil {
 		return nil, err
 	}
-	s := &KafkaServer{addr: loopback(ports[0]), dir: dir, jars: jars}
+	s := &KafkaServer{addr: loopback(ports[0]), dir: dir, jars: jars, behind: loopback(ports[2]), front: front}
 	settings := fmt.Sprintf(kafkaSettings, s.addr, loopback(ports[1]), filepath.Join(dir, "data"))
+	if front != "" {
+		settings += fmt.Sprintf(kafkaBehind, s.addr, loopback(ports[1]), s.behind, front) // the last of a setting counts
+	}
 	if err := os.WriteFile(filepath.Join(dir, "server.properties"), []byte(settings), 0o600); err != nil {
 		return nil, err
 	}
@@ -146,6 +161,9 @@ func (s *KafkaServer) ready(ctx context.Context) error {
 
 // Addr is the broker's address; it stays the same over restarts.
 func (s *KafkaServer) Addr() string { return s.addr }
+
+// Behind is the address of the listener of LaunchKafkaBehind.
+func (s *KafkaServer) Behind() string { return s.behind }
 
 // Kill ends the broker as a crash does.
 func (s *KafkaServer) Kill() { s.down(syscall.SIGKILL) }

@@ -96,7 +96,13 @@ func Redis(t testing.TB) string {
 // StartKafka starts a broker for this test alone, always as a local process.
 func StartKafka(t testing.TB) *KafkaServer {
 	t.Helper()
-	s, err := LaunchKafka(startContext(t))
+	return StartKafkaBehind(t, "")
+}
+
+// StartKafkaBehind is StartKafka with a second listener behind a proxy at front; see LaunchKafkaBehind.
+func StartKafkaBehind(t testing.TB, front string) *KafkaServer {
+	t.Helper()
+	s, err := LaunchKafkaBehind(startContext(t), front)
 	need(t, "Kafka of its own", KafkaEnv, err)
 	t.Cleanup(s.Stop)
 	return s
