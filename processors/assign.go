@@ -15,6 +15,7 @@ func (m *materializer) reconcile() error {
 		if _, ok := assigned[tp]; !ok || gained[tp] {
 			m.logger.Info("task released", "task", t.name())
 			delete(m.tasks, tp)
+			t.released.Store(true)
 			m.met.forget(t)
 			m.forgotten = append(m.forgotten, t.canaryName())
 			changed = true
@@ -81,7 +82,11 @@ func (m *materializer) takeRestored() {
 			if m.tasks[tp] != d.t || d.t.state != taskRestoring {
 				continue // released meanwhile
 			}
-			m.start(tp, d)
+			if d.err != nil {
+				m.stop(d.t, d.err)
+			} else {
+				m.start(tp, d)
+			}
 			m.listRunning()
 		default:
 			return
@@ -115,8 +120,8 @@ func (m *materializer) start(tp topicPartition, d restored) {
 		return
 	}
 	at = t.read
-	if d.committed > at && !t.catchingUp {
-		m.stop(t, fmt.Errorf("%s: the group has committed offset %d and the state has counted up to %d only: state is lost", t.name(), d.committed, at))
+	if d.committed > t.now.next {
+		m.stop(t, fmt.Errorf("%s: the group has committed offset %d and the state has counted up to %d only: state is lost", t.name(), d.committed, t.now.next))
 		return
 	}
 	if d.meta.none() {
@@ -128,7 +133,7 @@ func (m *materializer) start(tp topicPartition, d restored) {
 	m.sess.seek(tp, at)
 	m.sess.resume(tp)
 	m.lastCanary = time.Time{}
-	t.online.lastFull = m.now()
+	t.online.began, t.online.lastFull = m.now(), m.now()
 	m.met.restored(d)
 	m.logger.Info("task restored", "task", t.name(), "records", d.records, "took", d.took.Round(time.Millisecond), "next", at)
 }

@@ -39,10 +39,14 @@ type canaryOrder struct {
 	name      string
 	want      feature.Version // what must have been published when the task began
 	published feature.Version // everything up to here has been acknowledged
+	waited    time.Duration   // since the task began
 	first     bool            // the task has not published yet: it waits for this
 	vouch     []online.Node   // whose entities have all been published again
 	forget    bool
 }
+
+// firstCheckPatience is how long a task waits for all nodes to have been asked before it publishes.
+const firstCheckPatience = 3 * time.Second
 
 // A canaryFinding tells the loop that a task has been looked at, so that it may publish, and that its entities on some
 // nodes have to be published again.
@@ -98,7 +102,8 @@ func (c *canaries) tend(ctx context.Context, o canaryOrder) error {
 	}
 	lost, err := c.detector.Check(ctx, o.name, o.want)
 	errs = append(errs, err)
-	if len(lost) > 0 || err == nil && o.first {
+	// A node that cannot be asked holds a task up for a while only: in a cluster the others take writes.
+	if len(lost) > 0 || o.first && (err == nil || o.waited > firstCheckPatience) {
 		select {
 		case c.findings <- canaryFinding{o.t, lost}:
 		default: // it is found again the next time
@@ -135,7 +140,7 @@ func (m *materializer) tendCanaries(now time.Time) {
 	}
 	for _, t := range m.running {
 		m.nothingWaits(t)
-		o := canaryOrder{t: t, name: t.canaryName(), want: t.online.want, first: !t.online.checked}
+		o := canaryOrder{t: t, name: t.canaryName(), want: t.online.want, first: !t.online.checked, waited: now.Sub(t.online.began)}
 		if t.online.next > 0 {
 			o.published = t.version(t.online.next)
 		}
@@ -164,7 +169,8 @@ func (m *materializer) nothingWaits(t *task) {
 func (m *materializer) lastCanaries(ctx context.Context) {
 	for _, t := range m.running {
 		m.nothingWaits(t)
-		if t.online.next == 0 || t.online.republish.active || len(t.online.vouch) > 0 {
+		if t.online.next == 0 || t.online.republish.active || len(t.online.vouch) > 0 ||
+			t.catchingUp { // then everything is published at its end
 			continue
 		}
 		if err := m.canaries.detector.Advance(ctx, t.canaryName(), t.version(t.online.next)); err != nil {
@@ -177,7 +183,8 @@ func (m *materializer) lastCanaries(ctx context.Context) {
 // reported until it is.
 func (m *materializer) republishLost(l canaryFinding) {
 	t := l.t
-	if m.tasks[topicPartition{t.in.topic, t.partition}] != t || t.state != taskRunning || t.online.republish.active || len(t.online.vouch) > 0 {
+	if m.tasks[topicPartition{t.in.topic, t.partition}] != t || t.state != taskRunning || t.online.republish.active || len(t.online.vouch) > 0 ||
+		t.catchingUp { // then everything is published at its end
 		return
 	}
 	m.logger.Warn("the online store has lost what was published; it is published again", "task", t.name(), "nodes", len(l.nodes))

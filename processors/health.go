@@ -24,6 +24,13 @@ func (m *materializer) housekeeping() {
 		return
 	}
 	m.lastHouse = now
+	m.setStatus()
+	if now.Sub(m.lastPositions) > positionsEvery && len(m.running) > 0 {
+		m.lastPositions = now
+		if err := m.rememberPositions(); err != nil {
+			m.logger.Warn("positions not refreshed", "err", err)
+		}
+	}
 	m.met.watermarks(m.running, now)
 	if !m.inTxn {
 		m.evict()
@@ -35,6 +42,13 @@ func (m *materializer) housekeeping() {
 		}
 	}
 }
+
+// positionsEvery is how often the stores of tasks without events are marked as current.
+const positionsEvery = time.Hour
+
+// stuckAfter is how long one round of the loop may take before the instance is not ready: something that it waits for,
+// a disk or a broker, does not answer.
+const stuckAfter = 30 * time.Second
 
 // fullSweepEvery is how often everything is published again, whether or not a loss was noticed.
 const fullSweepEvery = 24 * time.Hour
@@ -69,6 +83,9 @@ const refusedTooLong = 30 * time.Second
 func (m *materializer) ready() error {
 	s := m.status.Load()
 	var errs []error
+	if last := m.turned.Load(); last != 0 && m.now().Sub(time.Unix(0, last)) > stuckAfter {
+		errs = append(errs, fmt.Errorf("materializer: has been busy with one round since %s; is the disk full, or Kafka away?", time.Unix(0, last).UTC().Format(time.RFC3339)))
+	}
 	if !s.joined {
 		errs = append(errs, errors.New("materializer: has not joined its group yet"))
 	}

@@ -35,16 +35,18 @@ type materializer struct {
 	running []*task // in no order; a cache of tasks for batches
 	sess    *session
 
-	inTxn      bool
-	doomed     bool // the open transaction must be aborted
-	began      time.Time
-	lastPub    time.Time
-	pubErr     error
-	pubErrAt   time.Time
-	txn        txnRecords
-	lastHouse  time.Time
-	lastCanary time.Time
-	forgotten  []string // canary names of released tasks
+	inTxn         bool
+	doomed        bool // the open transaction must be aborted
+	began         time.Time
+	lastPub       time.Time
+	pubErr        error
+	pubErrAt      time.Time
+	txn           *txnRecords
+	lastHouse     time.Time
+	lastPositions time.Time
+	turned        atomic.Int64 // when the last round began, Unix nanoseconds
+	lastCanary    time.Time
+	forgotten     []string // canary names of released tasks
 
 	taken       int64 // records taken up since the start
 	deadLetters int64
@@ -105,9 +107,12 @@ func (m *materializer) run(ctx context.Context) error {
 
 // session runs one transactional session until it fails or ctx is done.
 func (m *materializer) session(ctx context.Context) error {
+	for _, t := range m.tasks {
+		t.released.Store(true)
+	}
 	m.tasks, m.running = map[topicPartition]*task{}, nil
 	m.inTxn, m.doomed = false, false
-	m.txn.reset()
+	m.txn = &txnRecords{} // a client that was given up may still write to the old one
 	o := sessionOptions{
 		client: m.client, group: m.topo.materializeGroup(), txnID: m.topo.materializeGroup() + "." + m.plane.Processing.InstanceID,
 		startAtEnd: map[string]bool{}, batchBytes: m.topo.maxBatchBytes(), pauseNew: true,
@@ -131,6 +136,7 @@ func (m *materializer) session(ctx context.Context) error {
 
 // step is one round: take up what has changed, poll, process, publish, and commit when it is time.
 func (m *materializer) step(ctx context.Context) error {
+	m.turned.Store(m.now().UnixNano())
 	if !m.inTxn {
 		m.sess.allowRebalance()
 		if err := m.between(ctx); err != nil {

@@ -53,6 +53,7 @@ type publisher struct {
 	in      chan *publishBatch
 	out     chan *publishBatch
 	spare   *publishBatch
+	turn    int
 	sending bool
 }
 
@@ -81,7 +82,10 @@ func (p *publisher) run(ctx context.Context) {
 func (p *publisher) collect(tasks []*task) (*publishBatch, error) {
 	b := p.spare
 	b.reset()
-	for _, t := range tasks {
+	p.turn++
+	for i := range tasks {
+		// Another task is first each time: when Redis is slower than the events, all fall behind alike.
+		t := tasks[(i+p.turn)%len(tasks)]
 		if t.state != taskRunning || !t.online.checked {
 			continue
 		}
@@ -90,7 +94,14 @@ func (p *publisher) collect(tasks []*task) (*publishBatch, error) {
 				return nil, err
 			}
 		}
-		if t.waiting() == 0 && !t.catchingUp {
+		if t.waiting() > 0 {
+			continue
+		}
+		if t.waitingSince != 0 && (b.oldest == 0 || t.waitingSince < b.oldest) {
+			b.oldest = t.waitingSince
+		}
+		t.waitingSince = 0
+		if !t.catchingUp {
 			b.marks = append(b.marks, taskMark{t, t.now.next})
 		}
 	}
@@ -131,10 +142,6 @@ func (v *viewState) encodeWaiting(t *task, b *publishBatch) error {
 	rest := copy(v.pending, v.pending[n:])
 	clear(v.pending[rest:])
 	v.pending = v.pending[:rest]
-	if t.waitingSince != 0 && (b.oldest == 0 || t.waitingSince < b.oldest) {
-		b.oldest = t.waitingSince
-	}
-	t.waitingSince = 0
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 // onlineState is what a task knows of its entities in the online store.
 type onlineState struct {
 	checked   bool      // the canaries have been looked at: only then may the task publish
+	began     time.Time // when the task came into service
 	next      int64     // the input offset as of which everything published has been acknowledged
 	refusedAt time.Time // the first refusal since the last committed transaction that nothing explains
 	refusals  int

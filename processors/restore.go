@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -31,6 +32,7 @@ type restored struct {
 	committed int64
 	// first is the first offset of the input, for views that begin there.
 	first int64
+	err   error // the task cannot be restored, ever; nothing else is set
 }
 
 // restorer brings the local store of tasks that are not running up to their changelogs (R6). It works on its own
@@ -46,43 +48,78 @@ type restorer struct {
 	results  chan restored
 }
 
-// run serves requests until ctx is done. A failure is logged and tried again: a task becomes ready or is given up by
-// its owner.
+// run serves requests until ctx is done. A group that fails is taken apart, so that a task that cannot be restored holds
+// up no other; it is tried again, behind the others, until it can be or its owner lets it go. Bytes that cannot be read
+// will not become readable: they end the task.
 func (r *restorer) run(ctx context.Context) {
-	for {
+	var queue [][]*task
+	for backoff := minBackoff; ; {
 		var group []*task
-		select {
-		case <-ctx.Done():
-			return
-		case group = <-r.requests:
-		}
-		for backoff := 100 * time.Millisecond; ; backoff = min(2*backoff, 5*time.Second) {
-			done, err := r.restore(ctx, group)
-			if err == nil {
-				for _, d := range done {
-					select {
-					case r.results <- d:
-					case <-ctx.Done():
-						return
-					}
-				}
-				break
-			}
-			if ctx.Err() != nil {
+		if len(queue) == 0 {
+			select {
+			case <-ctx.Done():
 				return
+			case group = <-r.requests:
 			}
+		} else {
+			group, queue = queue[0], queue[1:]
+		}
+		group = slices.DeleteFunc(group, func(t *task) bool { return t.released.Load() })
+		done, err := r.restore(ctx, group)
+		var bad *badStateError
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil:
+			backoff = minBackoff
+		case errors.As(err, &bad):
+			done = []restored{{t: bad.t, err: err}}
+			if rest := slices.DeleteFunc(group, func(t *task) bool { return t == bad.t }); len(rest) > 0 {
+				queue = append(queue, rest)
+			}
+		default:
 			r.logger.Warn("restore failed, will be tried again", "tasks", len(group), "retry_in", backoff, "err", err)
+			for _, t := range group {
+				queue = append(queue, []*task{t})
+			}
 			select {
 			case <-time.After(backoff):
 			case <-ctx.Done():
 				return
 			}
+			backoff = min(2*backoff, 5*time.Second)
+		}
+		for _, d := range done {
+			select {
+			case r.results <- d:
+			case <-ctx.Done():
+				return
+			}
+		}
+		select { // new requests do not wait for those that fail
+		case g := <-r.requests:
+			queue = append([][]*task{g}, queue...)
+		default:
 		}
 	}
 }
 
+const minBackoff = 100 * time.Millisecond
+
+// badStateError says that a task's state cannot be read.
+type badStateError struct {
+	t   *task
+	err error
+}
+
+func (e *badStateError) Error() string { return fmt.Sprintf("changelog of %s: %v", e.t.name(), e.err) }
+func (e *badStateError) Unwrap() error { return e.err }
+
 // restore brings the stores of a group of tasks up to their changelogs and returns their positions and meta records.
 func (r *restorer) restore(ctx context.Context, group []*task) ([]restored, error) {
+	if len(group) == 0 {
+		return nil, nil
+	}
 	began := time.Now()
 	cl, byLog, at, err := r.open(ctx, group)
 	if err != nil {
@@ -114,7 +151,7 @@ func (r *restorer) restore(ctx context.Context, group []*task) ([]restored, erro
 		d.meta = noMeta()
 		if v != nil {
 			if d.meta, err = parseMeta(v); err != nil {
-				return nil, fmt.Errorf("changelog of %s: %w", d.t.name(), err)
+				return nil, &badStateError{d.t, err}
 			}
 		}
 		if d.committed, err = committedOffset(ctx, cl, r.group, d.t); err != nil {
@@ -199,7 +236,7 @@ func (r *restorer) open(ctx context.Context, group []*task) (*kgo.Client, map[to
 			if err := r.store.wipe(d.t.in.topic, d.t.partition, d.id); err != nil {
 				return nil, nil, nil, err
 			}
-			d.pos = position{topicID: d.t.in.changelogID, offset: starts[tp]}
+			d.pos = position{topicID: d.t.in.changelogID, offset: starts[tp], at: r.now().Unix()}
 		}
 		at[tp] = d.pos.offset
 		if from[tp.topic] == nil {

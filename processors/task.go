@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -33,6 +34,7 @@ type task struct {
 	id        uint32 // in the store
 	state     taskState
 	failure   error
+	released  atomic.Bool // the loop has let the task go: nobody waits for its restore
 
 	reader *ingest.Reader
 	views  []*viewState
@@ -228,6 +230,7 @@ func (t *task) rollback() {
 	t.toCommitted()
 	t.touched = false
 	t.dead, t.erased = t.dead[:0], t.erased[:0]
+	t.online.republish.target = nil
 	for _, v := range t.views {
 		v.rollback()
 	}
@@ -310,9 +313,6 @@ func (t *task) applyRow(rec *kgo.Record, order *feature.Order) error {
 	}
 	t.now.streamTime = max(t.now.streamTime, order.Time)
 	t.counts.applied++
-	if t.waitingSince == 0 {
-		t.waitingSince = order.Time
-	}
 	for i, v := range t.views {
 		if rec.Offset < t.now.views[i].next {
 			continue
@@ -356,6 +356,9 @@ func (t *task) applyView(v *viewState, order *feature.Order) error {
 	v.evaluate(t)
 	t.counts.late += v.layout.Apply(&e.Entity, order, v.inputs, t.now.streamTime)
 	v.changed(e)
+	if t.waitingSince == 0 {
+		t.waitingSince = order.Time
+	}
 	return nil
 }
 

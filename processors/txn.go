@@ -41,11 +41,7 @@ func (x *txnRecords) reset() {
 	for _, s := range x.slabs {
 		clear(s)
 	}
-	x.slabs = x.slabs[:min(len(x.slabs), 64)]
-	x.used = 0
-	if len(x.slabs) > 0 {
-		x.slabs = x.slabs[:1]
-	}
+	x.slabs, x.used = x.slabs[:min(len(x.slabs), 1)], 0
 	x.arena = make([]byte, 0, min(cap(x.arena), 8<<20)) // the client may still hold the old one
 	clear(x.parts)
 	x.parts = x.parts[:0]
@@ -150,7 +146,7 @@ func (m *materializer) flush(ctx context.Context) {
 
 // flushView produces the changed cells of a view's changed entities.
 func (m *materializer) flushView(ctx context.Context, p *txnPart, v *viewState) {
-	x := &m.txn
+	x := m.txn
 	for _, e := range v.dirty {
 		v.layout.Flush(&e.Entity, &v.cells, func(c feature.Cell, cell []byte) {
 			start := x.begin()
@@ -167,7 +163,9 @@ func (m *materializer) end(ctx context.Context) error {
 	if m.doomed {
 		commit = kgo.TryAbort
 	} else {
-		m.flush(ctx)
+		flushCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+		defer cancel()
+		m.flush(flushCtx)
 		if err := m.sess.flush(ctx); err != nil {
 			return err
 		}
@@ -218,7 +216,10 @@ func (m *materializer) settleCommitted() error {
 			b.discard()
 			return err
 		}
-		p.t.pos.offset, p.t.pos.at = p.metaAt+1, now.Unix()
+		if p.metaAt >= 0 { // else the broker did not say; a later commit does
+			p.t.pos.offset = p.metaAt + 1
+		}
+		p.t.pos.at = now.Unix()
 		if err := b.position(p.t.in.topic, p.t.partition, p.t.id, p.t.pos); err != nil {
 			b.discard()
 			return fmt.Errorf("write the local store: %w", err)
@@ -281,6 +282,10 @@ func (m *materializer) drain(ctx context.Context) error {
 		if err := m.end(ctx); err != nil {
 			return err
 		}
+	}
+	m.sess.allowRebalance()
+	for _, t := range m.running {
+		t.online.republish.active = false // the next owner finds the canary and begins again
 	}
 	for ctx.Err() == nil && (m.waiting() > 0 || m.pub.sending) && m.pubErr == nil {
 		if err := m.collectAnswers(); err != nil {
