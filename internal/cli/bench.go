@@ -11,6 +11,8 @@ Figures depend on the machine and on what else it does: compare the ratios.`,
 		Args: cobra.NoArgs,
 	}
 	cmd.AddCommand(a.benchMaterializeCommand())
+	cmd.AddCommand(a.benchLookupCommand())
+	cmd.AddCommand(a.benchLookupServerCommand())
 	cmd.AddCommand(a.benchFreshnessCommand())
 	cmd.AddCommand(a.benchStateCommand())
 	return cmd
