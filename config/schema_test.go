@@ -23,8 +23,10 @@ func TestSchemaIsCurrent(t *testing.T) {
 
 // schemaCatches reports whether a bad file has a mistake that a JSON Schema can express: no reference, expression or secret.
 func schemaCatches(name string) bool {
-	for _, prefix := range []string{"unknown_section", "unknown_field", "missing_field", "wrong_type", "field_empty", "duration", "enum", "field_type",
-		"aggregate_unknown", "join_key_float", "monitor_rate", "max_record_bytes"} {
+	for _, prefix := range []string{
+		"unknown_section", "unknown_field", "missing_field", "wrong_type", "field_empty", "duration", "enum", "field_type",
+		"aggregate_unknown", "join_key_float", "monitor_rate", "max_record_bytes",
+	} {
 		if strings.HasPrefix(name, prefix) {
 			return true
 		}

@@ -13,8 +13,10 @@ import (
 // maxSecretBytes bounds a secret read from a file.
 const maxSecretBytes = 64 << 10
 
-var variableRef = regexp.MustCompile(`\$\{([^}]*)\}`)
-var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+var (
+	variableRef  = regexp.MustCompile(`\$\{([^}]*)\}`)
+	variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+)
 
 // An expander replaces ${VARIABLE} in the settings that differ by environment. No message ever shows a value.
 type expander struct {

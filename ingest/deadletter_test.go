@@ -42,9 +42,11 @@ func TestDeadLetterKeepsTheRecord(t *testing.T) {
 	for _, h := range dead.Headers {
 		got = append(got, h.Key+"="+string(h.Value))
 	}
-	want := []string{"trace=1", "freshet.class=bad_time", "trace=",
+	want := []string{
+		"trace=1", "freshet.class=bad_time", "trace=",
 		"freshet.source=departures", "freshet.topic=flights.departures", "freshet.partition=2", "freshet.offset=1234", "freshet.timestamp=1700000000123",
-		"freshet.class=wrong_type", "freshet.reason=flight: expected int64", "freshet.time=2024-03-01T12:00:00.000000005Z"}
+		"freshet.class=wrong_type", "freshet.reason=flight: expected int64", "freshet.time=2024-03-01T12:00:00.000000005Z",
+	}
 	if !slices.Equal(got, want) {
 		t.Errorf("headers\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
@@ -110,8 +112,10 @@ func letters(t *testing.T, seeds []string) {
 	defer cl.Close()
 	ctx := testContext(t)
 	for i, class := range []Class{Malformed, WrongType, NullKey, WrongType, TooFarAhead} {
-		rec := &kgo.Record{Topic: "flights.departures", Partition: int32(i % 3), Offset: int64(100 + i), Timestamp: recordTime.Add(time.Duration(i) * time.Second),
-			Key: fmt.Appendf(nil, "key %d", i), Value: fmt.Appendf(nil, "value %d", i), Headers: []kgo.RecordHeader{{Key: "trace", Value: []byte{byte(i)}}}}
+		rec := &kgo.Record{
+			Topic: "flights.departures", Partition: int32(i % 3), Offset: int64(100 + i), Timestamp: recordTime.Add(time.Duration(i) * time.Second),
+			Key: fmt.Appendf(nil, "key %d", i), Value: fmt.Appendf(nil, "value %d", i), Headers: []kgo.RecordHeader{{Key: "trace", Value: []byte{byte(i)}}},
+		}
 		dead := DeadLetter(letterTopic, "departures", rec, &FieldError{Class: class, Field: "f", Reason: fmt.Sprintf("reason %d", i)}, recordTime.Add(time.Duration(i)*time.Hour))
 		dead.Partition = int32(i % 2)
 		if err := cl.BeginTransaction(); err != nil {

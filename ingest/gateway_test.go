@@ -258,8 +258,10 @@ func TestGatewayRefusesRecords(t *testing.T) {
 			t.Errorf("record %d is refused without a reason", r.Index)
 		}
 	}
-	want := []string{"1 malformed ", "2 missing_field carrier", "3 wrong_type flight", "4 bad_time departed_at", "5 too_far_ahead departed_at",
-		"7 too_large ", "8 too_large ", "9 malformed "}
+	want := []string{
+		"1 malformed ", "2 missing_field carrier", "3 wrong_type flight", "4 bad_time departed_at", "5 too_far_ahead departed_at",
+		"7 too_large ", "8 too_large ", "9 malformed ",
+	}
 	if strings.Join(refusals, "\n") != strings.Join(want, "\n") {
 		t.Errorf("refused\n%s\nwant\n%s", strings.Join(refusals, "\n"), strings.Join(want, "\n"))
 	}

@@ -82,8 +82,10 @@ func exponent(b []byte, i int) (e int, short bool, next int) {
 	return e, i-from <= 4, i
 }
 
-var pow10 = [...]float64{1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
-	1e17, 1e18, 1e19, 1e20, 1e21, 1e22}
+var pow10 = [...]float64{
+	1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
+	1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
+}
 
 // float64 returns the nearest float64, false if it is beyond the largest. A mantissa below 2^53 and a power of ten up
 // to 22 are exact, so their product or quotient is correctly rounded.

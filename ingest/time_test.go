@@ -117,8 +117,10 @@ func TestParseTimeInAZone(t *testing.T) {
 }
 
 func FuzzParseTime(f *testing.F) {
-	for _, seed := range []string{"2024-02-29T12:00:00.123456789+02:00", "1969-12-31T23:59:59.9999999Z", "2024-01-01t00:00:00z", "2024-01-01T00:00:00",
-		"2024-01-01T00:00:00,5Z", "2024-01-01T00:00:00.5+24:00", "2023-02-29T00:00:00Z"} {
+	for _, seed := range []string{
+		"2024-02-29T12:00:00.123456789+02:00", "1969-12-31T23:59:59.9999999Z", "2024-01-01t00:00:00z", "2024-01-01T00:00:00",
+		"2024-01-01T00:00:00,5Z", "2024-01-01T00:00:00.5+24:00", "2023-02-29T00:00:00Z",
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -134,8 +136,10 @@ func TestEventTime(t *testing.T) {
 	const kafka = int64(1_700_000_000_000_000)
 	f := func(typ feature.Type, format config.TimeFormat, v feature.Value, want int64, class Class) {
 		t.Helper()
-		src := &config.Source{Name: "s", Schema: []config.Field{{Name: "at", Type: typ}}, AllowedSkew: 5 * time.Minute,
-			EventTime: config.EventTime{Format: format}}
+		src := &config.Source{
+			Name: "s", Schema: []config.Field{{Name: "at", Type: typ}}, AllowedSkew: 5 * time.Minute,
+			EventTime: config.EventTime{Format: format},
+		}
 		if err := checkEventTime(src); err != nil {
 			t.Fatal(err)
 		}

@@ -196,18 +196,6 @@ func (s *store) get(id uint32, key []byte) ([]byte, error) {
 	return append([]byte{}, v...), nil
 }
 
-// has reports whether a task has a key.
-func (s *store) has(id uint32, key []byte) (bool, error) {
-	_, closer, err := s.db.Get(appendData(nil, id, key))
-	if errors.Is(err, pebble.ErrNotFound) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("read the local store: %w", err)
-	}
-	return true, closer.Close()
-}
-
 // errStop ends a scan early without an error.
 var errStop = errors.New("stop")
 
@@ -282,9 +270,11 @@ type pebbleLogger struct{ l *slog.Logger }
 func (p pebbleLogger) Infof(format string, args ...any) {
 	p.l.Debug("local store: " + fmt.Sprintf(format, args...))
 }
+
 func (p pebbleLogger) Errorf(format string, args ...any) {
 	p.l.Error("local store: " + fmt.Sprintf(format, args...))
 }
+
 func (p pebbleLogger) Fatalf(format string, args ...any) {
 	p.l.Error("local store: " + fmt.Sprintf(format, args...))
 	panic(fmt.Sprintf("local store: "+format, args...))

@@ -198,8 +198,10 @@ func nullOperators() []cel.EnvOption {
 
 // comparableTypes lists the types that can be compared for equality and chosen between.
 func comparableTypes() []*cel.Type {
-	scalars := []*cel.Type{types.BoolType, types.IntType, types.UintType, types.DoubleType, types.StringType,
-		types.BytesType, types.TimestampType, types.DurationType}
+	scalars := []*cel.Type{
+		types.BoolType, types.IntType, types.UintType, types.DoubleType, types.StringType,
+		types.BytesType, types.TimestampType, types.DurationType,
+	}
 	ts := scalars
 	for _, t := range scalars {
 		ts = append(ts, cel.ListType(t))

@@ -150,8 +150,10 @@ var generatorValues = map[feature.Type][]feature.Value{
 	feature.Int64:  {feature.Int64Value(0), feature.Int64Value(1), feature.Int64Value(-1), feature.Int64Value(7), feature.Int64Value(math.MaxInt64), feature.Int64Value(math.MinInt64), feature.Int64Value(1 << 53)},
 	feature.String: {feature.StringValue(""), feature.StringValue("a"), feature.StringValue("hello"), feature.StringValue("12"), feature.StringValue("\xff"), feature.StringValue("2.5")},
 	feature.Bytes:  {feature.BytesValue(""), feature.BytesValue("a"), feature.BytesValue("\xff\x00")},
-	feature.Float64: {feature.Float64Value(0), feature.Float64Value(math.Copysign(0, -1)), feature.Float64Value(2.5), feature.Float64Value(-1e300),
-		feature.Float64Value(math.NaN()), feature.Float64Value(math.Inf(1)), feature.Float64Value(math.Inf(-1)), feature.Float64Value(1 << 63), feature.Float64Value(7)},
+	feature.Float64: {
+		feature.Float64Value(0), feature.Float64Value(math.Copysign(0, -1)), feature.Float64Value(2.5), feature.Float64Value(-1e300),
+		feature.Float64Value(math.NaN()), feature.Float64Value(math.Inf(1)), feature.Float64Value(math.Inf(-1)), feature.Float64Value(1 << 63), feature.Float64Value(7),
+	},
 	feature.Timestamp: {feature.TimestampValue(0), feature.TimestampValue(-1), feature.TimestampValue(1_700_000_000_123_456)},
 }
 

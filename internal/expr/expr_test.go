@@ -10,20 +10,38 @@ import (
 )
 
 var testVars = []Variable{
-	{"i", feature.Int64}, {"j", feature.Int64}, {"f", feature.Float64}, {"g", feature.Float64},
-	{"s", feature.String}, {"t", feature.String}, {"b", feature.Bool}, {"c", feature.Bool},
-	{"y", feature.Bytes}, {"ts", feature.Timestamp}, {"us", feature.Timestamp},
-	{"ints", feature.ListOf(feature.Int64)}, {"floats", feature.ListOf(feature.Float64)},
+	{"i", feature.Int64},
+	{"j", feature.Int64},
+	{"f", feature.Float64},
+	{"g", feature.Float64},
+	{"s", feature.String},
+	{"t", feature.String},
+	{"b", feature.Bool},
+	{"c", feature.Bool},
+	{"y", feature.Bytes},
+	{"ts", feature.Timestamp},
+	{"us", feature.Timestamp},
+	{"ints", feature.ListOf(feature.Int64)},
+	{"floats", feature.ListOf(feature.Float64)},
 	{"strs", feature.ListOf(feature.String)},
-	{"request.distance", feature.Float64}, {"carrier_delays.mean", feature.Float64}, {"type", feature.String},
+	{"request.distance", feature.Float64},
+	{"carrier_delays.mean", feature.Float64},
+	{"type", feature.String},
 }
 
 // testRow has a value in every variable but c, g, j, t and us, which are null.
 func testRow() []feature.Value {
 	return []feature.Value{
-		feature.Int64Value(7), {}, feature.Float64Value(2.5), {},
-		feature.StringValue("hello"), {}, feature.BoolValue(true), {},
-		feature.BytesValue("\x00\xff"), feature.TimestampValue(1_700_000_000_000_001), {},
+		feature.Int64Value(7),
+		{},
+		feature.Float64Value(2.5),
+		{},
+		feature.StringValue("hello"),
+		{},
+		feature.BoolValue(true),
+		{},
+		feature.BytesValue("\x00\xff"), feature.TimestampValue(1_700_000_000_000_001),
+		{},
 		feature.ListValue(feature.Int64, []feature.Value{feature.Int64Value(1), feature.Int64Value(2)}),
 		{},
 		feature.ListValue(feature.String, []feature.Value{feature.StringValue("a"), feature.StringValue("b")}),
@@ -254,8 +272,12 @@ func TestCompileReportsEveryMistake(t *testing.T) {
 
 func TestNewEnvRefuses(t *testing.T) {
 	for _, vars := range [][]Variable{
-		{{"a-b", feature.Int64}}, {{"", feature.Int64}}, {{"1a", feature.Int64}}, {{"a.", feature.Int64}},
-		{{"a", feature.Null}}, {{"a", feature.Int64}, {"a", feature.Int64}},
+		{{"a-b", feature.Int64}},
+		{{"", feature.Int64}},
+		{{"1a", feature.Int64}},
+		{{"a.", feature.Int64}},
+		{{"a", feature.Null}},
+		{{"a", feature.Int64}, {"a", feature.Int64}},
 	} {
 		if _, err := NewEnv(vars); err == nil {
 			t.Errorf("NewEnv(%v) accepted", vars)

@@ -107,18 +107,24 @@ func constBool(c bool) operand {
 }
 
 func constInt(c int64) operand {
-	return operand{typ: feature.Int64, field: -1, constant: true, ci: c,
-		i: func([]feature.Value) (int64, state) { return c, present }}
+	return operand{
+		typ: feature.Int64, field: -1, constant: true, ci: c,
+		i: func([]feature.Value) (int64, state) { return c, present },
+	}
 }
 
 func constFloat(c float64) operand {
-	return operand{typ: feature.Float64, field: -1, constant: true, cf: c,
-		f: func([]feature.Value) (float64, state) { return c, present }}
+	return operand{
+		typ: feature.Float64, field: -1, constant: true, cf: c,
+		f: func([]feature.Value) (float64, state) { return c, present },
+	}
 }
 
 func constString(typ feature.Type, c string) operand {
-	return operand{typ: typ, field: -1, constant: true, cs: c,
-		s: func([]feature.Value) (string, state) { return c, present }}
+	return operand{
+		typ: typ, field: -1, constant: true, cs: c,
+		s: func([]feature.Value) (string, state) { return c, present },
+	}
 }
 
 // float returns an operand as a float64 one; o is an int64 or a float64.

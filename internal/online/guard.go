@@ -29,6 +29,7 @@ func knownHead(stored []byte) (ok bool) { return len(stored) >= headPrefix }
 func sameTail(stored, head []byte) bool {
 	return bytes.Equal(tailVersionOf(stored), tailVersionOf(head))
 }
+
 func olderVersion(head, old []byte) bool { return bytes.Compare(versionOf(head), versionOf(old)) < 0 }
 
 // verdict is what the guard decides about one write.
