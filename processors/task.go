@@ -227,6 +227,9 @@ func (t *task) fail(err error) {
 // rollback drops everything that the open transaction changed (R5): changed entities leave memory, what was to be
 // published is looked up again, in its committed state, when its turn comes.
 func (t *task) rollback() {
+	if t.committed.views == nil {
+		return // it has not been restored yet: nothing has been applied
+	}
 	t.toCommitted()
 	t.touched = false
 	t.dead, t.erased = t.dead[:0], t.erased[:0]
