@@ -67,6 +67,8 @@ func TestDeadLetters(t *testing.T) {
 	good := pr.sent()
 	checkOrders(t, "every good event", in, good)
 	eventually(t, "caught up", in.caughtUp)
+	// Features are there before the transaction that counts them ends; dead letters are there after.
+	eventually(t, "dead letters", func() error { return p.lettersAre(t, len(bads)) })
 	letters := p.deadLetters(t, bads)
 	p.checkLetterCommands(t, bads, letters)
 	in.stop()
@@ -95,12 +97,7 @@ func TestDeadLetters(t *testing.T) {
 	p.placeReplayed(t, bads)
 	checkOrders(t, "every good and every mended event", in, good)
 	eventually(t, "caught up", in.caughtUp)
-	eventually(t, "what still cannot be used is a dead letter again", func() error {
-		if all := p.records(t, p.prefix+"dlq.orders"); len(all) != len(bads)+n {
-			return fmt.Errorf("%d dead letters, want %d", len(all), len(bads)+n)
-		}
-		return nil
-	})
+	eventually(t, "what still cannot be used is a dead letter again", func() error { return p.lettersAre(t, len(bads)+n) })
 	in.stop()
 }
 
@@ -135,6 +132,15 @@ func header(r *kgo.Record, key string) string {
 	return ""
 }
 
+// lettersAre compares the number of dead letters.
+func (p *plane) lettersAre(t *testing.T, want int) error {
+	t.Helper()
+	if n := len(p.records(t, p.prefix+"dlq.orders")); n != want {
+		return fmt.Errorf("%d dead letters, want %d", n, want)
+	}
+	return nil
+}
+
 // deadLetters holds the dead letters to what was sent, one for each, and returns them by their record's place.
 func (p *plane) deadLetters(t *testing.T, bads []*bad) map[string]*kgo.Record {
 	t.Helper()
@@ -160,6 +166,9 @@ func (p *plane) deadLetters(t *testing.T, bads []*bad) map[string]*kgo.Record {
 			header(l, "trace") != header(b.record, "trace"):
 			t.Errorf("%s record %s has changed: %q %q %v", b.class, b.place(), l.Key, l.Value, l.Headers)
 		}
+	}
+	if t.Failed() {
+		t.FailNow()
 	}
 	return found
 }

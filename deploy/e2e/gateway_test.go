@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -132,6 +131,55 @@ func countOf(in *instance, feature string, want map[string]int) error {
 	return nil
 }
 
+// clickers post clicks and taps to a process that comes and goes.
+type clickers struct {
+	server atomic.Pointer[instance]
+
+	mu    sync.Mutex
+	tried map[string]int // events of each user, all of whose clicks were acknowledged in the end
+	acked map[string]int // those whose taps were, too
+}
+
+// post sends requests as one client: clicks until they are acknowledged, and the same as taps, once.
+func (c *clickers) post(client, requests int) error {
+	const lines, records = "application/x-ndjson", 20
+	for r := range requests {
+		var body strings.Builder
+		users := map[string]int{}
+		for i := range records {
+			user := fmt.Sprintf("u%d", (client*7+r*3+i)%25)
+			users[user]++
+			fmt.Fprintf(&body, "{\"user\":%q,\"id\":\"%d-%d-%d\",\"at\":%d}\n", user, client, r, i, time.Now().UnixMilli())
+		}
+		acknowledged := func(source string) bool {
+			status, got, err := post(c.server.Load().http, source, lines, body.String())
+			return err == nil && status == http.StatusOK && got.Accepted == records
+		}
+		for until := time.Now().Add(patience); !acknowledged("clicks"); time.Sleep(50 * time.Millisecond) {
+			if time.Now().After(until) {
+				return fmt.Errorf("client %d: request %d was never acknowledged", client, r)
+			}
+		}
+		c.count(users, acknowledged("taps"))
+		time.Sleep(20 * time.Millisecond)
+	}
+	return nil
+}
+
+func (c *clickers) count(users map[string]int, taps bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.tried == nil {
+		c.tried, c.acked = map[string]int{}, map[string]int{}
+	}
+	for u, n := range users {
+		c.tried[u] += n
+		if taps {
+			c.acked[u] += n
+		}
+	}
+}
+
 // TestGatewayKeepsWhatItAcknowledged posts from several clients while the process is killed again and again. A client that
 // got no answer posts the same again: with event ids each event counts once. Without, an event counts at least once for
 // each acknowledgement, and no more often than it was posted.
@@ -141,98 +189,60 @@ func TestGatewayKeepsWhatItAcknowledged(t *testing.T) {
 	p := newPlane(t, clicksPlane, kafka, kafka, testenv.Redis(t), 3)
 	p.topic += "-taps"
 	p.createTopic(3)
-	var server atomic.Pointer[instance]
-	server.Store(p.run("one"))
-
-	const clients, requests, records = 6, 60, 20
-	var mu sync.Mutex
-	want, acked, tried := map[string]int{}, map[string]int{}, map[string]int{}
-	var kills atomic.Int64
+	c := &clickers{}
+	c.server.Store(p.run("one"))
 	var wg sync.WaitGroup
-	for c := range clients {
+	for i := range 6 {
 		wg.Go(func() {
-			for r := range requests {
-				var body bytes.Buffer
-				users := map[string]int{}
-				for i := range records {
-					user := fmt.Sprintf("u%d", (c*7+r*3+i)%25)
-					users[user]++
-					fmt.Fprintf(&body, "{\"user\":%q,\"id\":\"%d-%d-%d\",\"at\":%d}\n", user, c, r, i, time.Now().UnixMilli())
-				}
-				ok, taps := false, false
-				for until := time.Now().Add(patience); !ok && time.Now().Before(until); {
-					status, got, err := post(server.Load().http, "clicks", "application/x-ndjson", body.String())
-					if ok = err == nil && status == http.StatusOK && got.Accepted == records; !ok {
-						time.Sleep(50 * time.Millisecond)
-					}
-				}
-				status, got, err := post(server.Load().http, "taps", "application/x-ndjson", body.String())
-				taps = err == nil && status == http.StatusOK && got.Accepted == records
-				if !ok {
-					t.Errorf("client %d: request %d was never acknowledged", c, r)
-					return
-				}
-				mu.Lock()
-				for u, n := range users {
-					want[u] += n
-					tried[u] += n
-					if taps {
-						acked[u] += n
-					}
-				}
-				mu.Unlock()
-				time.Sleep(20 * time.Millisecond)
+			if err := c.post(i, 60); err != nil {
+				t.Error(err)
 			}
 		})
 	}
 	done := make(chan struct{})
 	go func() { wg.Wait(); close(done) }()
-	for moment := 300 * time.Millisecond; ; moment += 170 * time.Millisecond {
+	kills := 0
+	for moment := 300 * time.Millisecond; kills < 5; moment += 170 * time.Millisecond {
 		select {
 		case <-done:
+			t.Logf("the clients were done after %d kills", kills)
 		case <-time.After(moment):
-			if kills.Load() < 5 {
-				server.Load().kill()
-				kills.Add(1)
-				server.Store(p.run("one"))
-			}
+			c.server.Load().kill()
+			kills++
+			c.server.Store(p.run("one"))
 			continue
 		}
 		break
 	}
-	if kills.Load() == 0 {
+	<-done
+	if kills == 0 {
 		t.Error("the clients were done before the first kill")
 	}
-	in := server.Load()
-	eventually(t, "every event counts once", func() error { return countOf(in, "user_clicks:clicks", want) })
+	in := c.server.Load()
+	eventually(t, "every event counts once", func() error { return countOf(in, "user_clicks:clicks", c.tried) })
 	eventually(t, "caught up", in.caughtUp)
-	checkBetween(t, in, acked, tried)
-	t.Logf("%d kills", kills.Load())
+	eventually(t, "what was acknowledged counts, and no more than was posted", func() error { return checkBetween(in, c.acked, c.tried) })
 	in.stop()
 }
 
-// checkBetween holds the counts of a caught up process between what was acknowledged and what was tried.
-func checkBetween(t *testing.T, in *instance, acked, tried map[string]int) {
-	t.Helper()
+// checkBetween holds the counts between what was acknowledged and what was tried.
+func checkBetween(in *instance, acked, tried map[string]int) error {
 	var users []any
 	for u := range tried {
 		users = append(users, u)
 	}
 	a, _, err := lookup(in.http, []string{"user_taps:taps"}, map[string][]any{"user": users})
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	short := 0
 	for i, u := range users {
 		var n int
 		if err := json.Unmarshal(a.Results[1].Values[i], &n); err != nil {
-			t.Fatal(err)
+			return err
 		}
 		if least, most := acked[u.(string)], tried[u.(string)]; n < least || n > most {
-			t.Errorf("%s: %d taps count, %d were acknowledged of %d", u, n, least, most)
-		} else if least < most {
-			short++
+			return fmt.Errorf("%s: %d taps count, %d were acknowledged of %d", u, n, least, most)
 		}
 	}
-	t.Logf("%d of %d users had taps whose acknowledgement was lost", short, len(users))
+	return nil
 }

@@ -52,8 +52,8 @@ func TestKills(t *testing.T) {
 	in := p.run("one")
 	checkOrders(t, "every feature after ten kills", in, events.end())
 	eventually(t, "caught up", in.caughtUp)
+	in.stop()
 	if letters := p.records(t, p.prefix+"dlq.orders"); len(letters) > 0 {
 		t.Errorf("%d dead letters, the first %v", len(letters), letters[0])
 	}
-	in.stop()
 }
