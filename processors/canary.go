@@ -122,10 +122,10 @@ func (m *materializer) tendCanaries(now time.Time) {
 	for {
 		select {
 		case f := <-m.canaries.findings:
-			f.t.online.checked = true
 			if len(f.nodes) > 0 {
 				m.republishLost(f)
 			}
+			f.t.online.checked = true
 			continue
 		default:
 		}
@@ -141,7 +141,7 @@ func (m *materializer) tendCanaries(now time.Time) {
 	for _, t := range m.running {
 		m.nothingWaits(t)
 		o := canaryOrder{t: t, name: t.canaryName(), want: t.online.want, first: !t.online.checked, waited: now.Sub(t.online.began)}
-		if t.online.next > 0 {
+		if t.online.next >= 0 {
 			o.published = t.version(t.online.next)
 		}
 		o.vouch, t.online.vouch = t.online.vouch, nil
@@ -169,7 +169,7 @@ func (m *materializer) nothingWaits(t *task) {
 func (m *materializer) lastCanaries(ctx context.Context) {
 	for _, t := range m.running {
 		m.nothingWaits(t)
-		if t.online.next == 0 || t.online.republish.active || len(t.online.vouch) > 0 ||
+		if t.online.next < 0 || t.online.republish.active || len(t.online.vouch) > 0 ||
 			t.catchingUp { // then everything is published at its end
 			continue
 		}
@@ -187,7 +187,11 @@ func (m *materializer) republishLost(l canaryFinding) {
 		t.catchingUp { // then everything is published at its end
 		return
 	}
-	m.logger.Warn("the online store has lost what was published; it is published again", "task", t.name(), "nodes", len(l.nodes))
+	level, what := slog.LevelWarn, "the online store has lost what was published; it is published again"
+	if !t.online.checked {
+		level, what = slog.LevelInfo, "the online store does not hold all that this task's state says; it is published again"
+	}
+	m.logger.Log(context.Background(), level, what, "task", t.name(), "nodes", len(l.nodes))
 	owns := func(key []byte) bool {
 		for _, n := range l.nodes {
 			if n.Owns(key) {

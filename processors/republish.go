@@ -12,7 +12,7 @@ import (
 type onlineState struct {
 	checked   bool      // the canaries have been looked at: only then may the task publish
 	began     time.Time // when the task came into service
-	next      int64     // the input offset as of which everything published has been acknowledged
+	next      int64     // the input offset as of which everything has been published and acknowledged; -1 before that
 	refusedAt time.Time // the first refusal since the last committed transaction that nothing explains
 	refusals  int
 	republish republishing

@@ -135,6 +135,7 @@ func newTask(in *input, partition int32, st *store, met *metrics, p *config.Plan
 		row: make([]feature.Value, len(in.source.Schema)),
 	}
 	t.partitionLabel = strconv.Itoa(int(partition))
+	t.online.next = -1
 	t.counts.dead = map[ingest.Class]int{}
 	for i, v := range in.views {
 		s := newViewState(p.Project, v, in.epochs[i], expiry(p, v.Entity))
