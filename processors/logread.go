@@ -23,25 +23,28 @@ const stallAfter = 500 * time.Millisecond
 
 // readToEnd reads partitions from the positions in at, which cl consumes from there, read-committed and with control
 // records, until each position has reached the high watermark that the partition has now (R6), and calls fn for every
-// record, control records included. It leaves in at the positions reached.
+// record, control records included, and reached once for each partition that is there, which the caller may take into
+// service while others are still waited for. It leaves in at the positions reached.
 //
 // The high watermark is asked for with read_uncommitted: a record below it may belong to a transaction whose commit
 // marker has yet to arrive here, and must be waited for.
-func readToEnd(ctx context.Context, cl *kgo.Client, at map[topicPartition]int64, fn func(*kgo.Record) error) error {
+func readToEnd(ctx context.Context, cl *kgo.Client, at map[topicPartition]int64, fn func(*kgo.Record) error, reached func(topicPartition) error) error {
 	ends, err := highWatermarks(ctx, cl, at)
 	if err != nil {
 		return err
 	}
-	behind := func() int {
-		n := 0
+	for {
 		for tp, end := range ends {
-			if at[tp] < end {
-				n++
+			if at[tp] >= end {
+				delete(ends, tp)
+				if err := reached(tp); err != nil {
+					return err
+				}
 			}
 		}
-		return n
-	}
-	for behind() > 0 {
+		if len(ends) == 0 {
+			return nil
+		}
 		pollCtx, cancel := context.WithTimeout(ctx, stallAfter)
 		fetches := cl.PollRecords(pollCtx, 50_000)
 		cancel()
@@ -72,7 +75,6 @@ func readToEnd(ctx context.Context, cl *kgo.Client, at map[topicPartition]int64,
 			}
 		}
 	}
-	return nil
 }
 
 // highWatermarks returns the end of each partition's log, transactions in flight included.

@@ -90,7 +90,7 @@ func (m *materializer) run(ctx context.Context) error {
 		joined := m.now()
 		err := m.session(ctx)
 		if ctx.Err() != nil {
-			return errors.Join(err, m.rememberPositions())
+			return errors.Join(ended(err), m.rememberPositions())
 		}
 		m.logger.Warn("session failed, a new one is opened", "group", m.topo.materializeGroup(), "err", err, "retry_in", backoff)
 		m.met.sessions.Inc()

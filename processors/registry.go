@@ -151,7 +151,7 @@ func (g *registry) read(ctx context.Context) (map[string]viewRecord, error) {
 		}
 		found[v.View] = v
 		return nil
-	})
+	}, func(topicPartition) error { return nil })
 	return found, err
 }
 

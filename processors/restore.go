@@ -65,7 +65,8 @@ func (r *restorer) run(ctx context.Context) {
 			group, queue = queue[0], queue[1:]
 		}
 		group = slices.DeleteFunc(group, func(t *task) bool { return t.released.Load() })
-		done, err := r.restore(ctx, group)
+		err := r.restore(ctx, group)
+		group = slices.DeleteFunc(group, func(t *task) bool { return t.delivered })
 		var bad *badStateError
 		switch {
 		case ctx.Err() != nil:
@@ -73,7 +74,7 @@ func (r *restorer) run(ctx context.Context) {
 		case err == nil:
 			backoff = minBackoff
 		case errors.As(err, &bad):
-			done = []restored{{t: bad.t, err: err}}
+			r.deliver(ctx, restored{t: bad.t, err: err})
 			if rest := slices.DeleteFunc(group, func(t *task) bool { return t == bad.t }); len(rest) > 0 {
 				queue = append(queue, rest)
 			}
@@ -89,18 +90,20 @@ func (r *restorer) run(ctx context.Context) {
 			}
 			backoff = min(2*backoff, 5*time.Second)
 		}
-		for _, d := range done {
-			select {
-			case r.results <- d:
-			case <-ctx.Done():
-				return
-			}
-		}
 		select { // new requests do not wait for those that fail
 		case g := <-r.requests:
 			queue = append([][]*task{g}, queue...)
 		default:
 		}
+	}
+}
+
+// deliver hands a task's outcome to the loop.
+func (r *restorer) deliver(ctx context.Context, d restored) {
+	d.t.delivered = true
+	select {
+	case r.results <- d:
+	case <-ctx.Done():
 	}
 }
 
@@ -115,55 +118,58 @@ type badStateError struct {
 func (e *badStateError) Error() string { return fmt.Sprintf("changelog of %s: %v", e.t.name(), e.err) }
 func (e *badStateError) Unwrap() error { return e.err }
 
-// restore brings the stores of a group of tasks up to their changelogs and returns their positions and meta records.
-func (r *restorer) restore(ctx context.Context, group []*task) ([]restored, error) {
+// restore brings the stores of a group of tasks up to their changelogs, and delivers each task as it is there: one whose
+// changelog has a transaction in flight waits for its end, the others do not.
+func (r *restorer) restore(ctx context.Context, group []*task) error {
 	if len(group) == 0 {
-		return nil, nil
+		return nil
+	}
+	for _, t := range group {
+		t.delivered = false
 	}
 	began := time.Now()
 	cl, byLog, at, err := r.open(ctx, group)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer cl.Close()
 	w := restoreWriter{store: r.store, batch: r.store.batch(0), touched: map[*restored]bool{}}
 	defer func() { w.batch.discard() }()
-	err = readToEnd(ctx, cl, at, func(rec *kgo.Record) error {
-		d := byLog[topicPartition{rec.Topic, rec.Partition}]
-		return w.add(d, rec)
-	})
-	if err != nil {
-		return nil, err
-	}
-	var done []restored
-	for tp, d := range byLog {
-		d.pos.offset = at[tp] // past holes that no record spoke of
+	apply := func(rec *kgo.Record) error { return w.add(byLog[topicPartition{rec.Topic, rec.Partition}], rec) }
+	reached := func(tp topicPartition) error {
+		d := byLog[tp]
+		d.pos.offset, d.pos.at = at[tp], r.now().Unix() // past holes that no record spoke of
 		w.touched[d] = true
-	}
-	if err := w.flush(r.now()); err != nil {
-		return nil, err
-	}
-	for _, d := range byLog {
-		v, err := r.store.get(d.id, []byte{kindMeta})
-		if err != nil {
-			return nil, err
+		if err := w.flush(); err != nil {
+			return err
 		}
-		d.meta = noMeta()
-		if v != nil {
-			if d.meta, err = parseMeta(v); err != nil {
-				return nil, &badStateError{d.t, err}
-			}
-		}
-		if d.committed, err = committedOffset(ctx, cl, r.group, d.t); err != nil {
-			return nil, err
-		}
-		if d.first, err = firstOffset(ctx, cl, d.t); err != nil {
-			return nil, err
+		if err := r.finish(ctx, cl, d); err != nil {
+			return err
 		}
 		d.took = time.Since(began)
-		done = append(done, *d)
+		r.deliver(ctx, *d)
+		return nil
 	}
-	return done, nil
+	return readToEnd(ctx, cl, at, apply, reached)
+}
+
+// finish learns what is needed to take a task whose store has caught up into service.
+func (r *restorer) finish(ctx context.Context, cl *kgo.Client, d *restored) error {
+	v, err := r.store.get(d.id, []byte{kindMeta})
+	if err != nil {
+		return err
+	}
+	d.meta = noMeta()
+	if v != nil {
+		if d.meta, err = parseMeta(v); err != nil {
+			return &badStateError{d.t, err}
+		}
+	}
+	if d.committed, err = committedOffset(ctx, cl, r.group, d.t); err != nil {
+		return err
+	}
+	d.first, err = firstOffset(ctx, cl, d.t)
+	return err
 }
 
 // committedOffset returns the offset that the group has committed for a task, -1 if none.
@@ -313,15 +319,12 @@ func (w *restoreWriter) add(d *restored, rec *kgo.Record) error {
 	if w.bytes += len(rec.Key) + len(rec.Value); w.bytes < restoreBatchBytes {
 		return nil
 	}
-	return w.flush(time.Time{})
+	return w.flush()
 }
 
-// flush writes the batch with the positions it brings the tasks to. A zero `now` says that they are not current yet.
-func (w *restoreWriter) flush(now time.Time) error {
+// flush writes the batch with the positions it brings the tasks to.
+func (w *restoreWriter) flush() error {
 	for d := range w.touched {
-		if !now.IsZero() {
-			d.pos.at = now.Unix()
-		}
 		if err := w.batch.position(d.t.in.topic, d.t.partition, d.id, d.pos); err != nil {
 			return fmt.Errorf("write the local store: %w", err)
 		}

@@ -61,7 +61,7 @@ func (r *router) run(ctx context.Context) error {
 		began := r.now()
 		err := r.session(ctx)
 		if ctx.Err() != nil {
-			return err
+			return ended(err)
 		}
 		r.failed.Store(&err)
 		r.logger.Warn("session failed, a new one is opened", "group", r.group, "err", err, "retry_in", backoff)

@@ -228,5 +228,13 @@ func (s *session) settle(ctx context.Context) (bool, error) {
 	return true, err
 }
 
+// ended is what a session's error comes to when the session was to end anyway: a start that was cut short is no failure.
+func ended(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
 // close leaves the group.
 func (s *session) close() { s.s.CloseAllowingRebalance() }

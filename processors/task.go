@@ -34,6 +34,7 @@ type task struct {
 	id        uint32 // in the store
 	state     taskState
 	failure   error
+	delivered bool        // the restorer's: the outcome of the restore asked for last has been handed over
 	released  atomic.Bool // the loop has let the task go: nobody waits for its restore
 
 	reader *ingest.Reader

@@ -1,0 +1,141 @@
+package processors
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// TestACommitMarkerThatIsLateIsWaitedFor holds R6: below the high watermark of a changelog there are records of a
+// transaction whose marker has not come yet. They may count; a task that started without them would have lost them.
+func TestACommitMarkerThatIsLateIsWaitedFor(t *testing.T) {
+	w := newWorld(t, "")
+	w.produce(200)
+	in := w.run(nil)
+	eventually(t, "features", w.check)
+	in.stop()
+
+	// What the instance did last happens once more, in a transaction that stays open: a later meta record.
+	tp := topicPartition{"fr.changelog.orders", 0}
+	last := w.lastMeta(tp)
+	later := last
+	later.streamTime++
+	late := w.client(kgo.TransactionalID("late"), kgo.TransactionTimeout(time.Minute))
+	if err := late.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	r := &kgo.Record{Topic: tp.topic, Partition: tp.partition, Key: []byte{kindMeta}, Value: later.append(nil)}
+	if err := late.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+
+	if err := os.RemoveAll(w.dir); err != nil {
+		t.Fatal(err)
+	}
+	in = w.run(nil)
+	eventually(t, "the other tasks", func() error {
+		err := in.rt.Ready()
+		if err == nil {
+			return errors.New("ready, although a transaction is open below the changelog's high watermark")
+		}
+		if !strings.Contains(err.Error(), "restoring orders[0]") {
+			return fmt.Errorf("ready says %w", err)
+		}
+		return nil
+	})
+	for range 20 {
+		if err := in.rt.Ready(); err == nil || !strings.Contains(err.Error(), "orders[0]") {
+			t.Fatalf("ready says %v while the transaction is open", err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	if err := late.EndTransaction(t.Context(), kgo.TryCommit); err != nil {
+		t.Fatal(err)
+	}
+	in.waitReady()
+	if got := in.rt.mat.store.metaOf(t, tp); got.streamTime != later.streamTime {
+		t.Errorf("the restored meta record has stream time %d, want that of the late transaction, %d", got.streamTime, later.streamTime)
+	}
+	w.produce(100)
+	eventually(t, "features", w.check)
+}
+
+// lastMeta reads the newest committed meta record of a changelog partition.
+func (w *world) lastMeta(tp topicPartition) meta {
+	w.t.Helper()
+	cl := w.client(kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{tp.topic: {tp.partition: kgo.NewOffset().AtStart()}}),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords())
+	m := noMeta()
+	err := readToEnd(w.t.Context(), cl, map[topicPartition]int64{tp: 0}, func(r *kgo.Record) error {
+		if r.Attrs.IsControl() || len(r.Key) != 1 {
+			return nil
+		}
+		var err error
+		m, err = parseMeta(r.Value)
+		return err
+	}, func(topicPartition) error { return nil })
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return m
+}
+
+// metaOf reads the meta record that the store holds of the task behind a changelog partition of orders.
+func (s *store) metaOf(t *testing.T, tp topicPartition) meta {
+	t.Helper()
+	id, _, err := s.task("orders", tp.partition)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := s.get(id, []byte{kindMeta})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := parseMeta(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// TestRevokesDuringATransaction has instances join one after the other while a transaction is open and long.
+func TestRevokesDuringATransaction(t *testing.T) {
+	w := newWorld(t, "")
+	w.plane.Processing.CommitInterval = 3 * time.Second
+	w.run(nil)
+	w.produce(100)
+	for _, name := range []string{"two", "three", "four"} {
+		w.run(func(o *Options) { o.Plane.Processing.InstanceID = name })
+		w.produce(50)
+		time.Sleep(150 * time.Millisecond)
+	}
+	w.produce(100)
+	eventually(t, "features", w.check)
+}
+
+func FuzzMeta(f *testing.F) {
+	m := meta{next: 7, streamTime: 8, views: []viewMeta{{fp: [8]byte{1}, next: 5}}}
+	f.Add(m.append(nil))
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := parseMeta(b)
+		if err == nil && string(m.append(nil)) != string(b) {
+			t.Errorf("%x reads as %+v and is written otherwise", b, m)
+		}
+	})
+}
+
+func FuzzOrigin(f *testing.F) {
+	f.Add(origin{ordinal: 1, partition: 2, offset: 3, millis: 4}.header().Value)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		o, err := parseOrigin([]kgo.RecordHeader{{Key: originHeader, Value: b}})
+		if err == nil && string(o.header().Value) != string(b) {
+			t.Errorf("%x reads as %+v and is written otherwise", b, o)
+		}
+	})
+}
