@@ -48,7 +48,7 @@ func openStore(dir string, cacheBytes int64, logger *slog.Logger) (*store, error
 	opts := &pebble.Options{
 		Cache:                       cache,
 		DisableWAL:                  true,
-		MemTableSize:                64 << 20,
+		MemTableSize:                32 << 20,
 		MemTableStopWritesThreshold: 4,
 		// The same cells are written again and again: the longer a cell stays above the base level, the more of its
 		// versions are dropped without having been merged downwards.

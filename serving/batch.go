@@ -290,8 +290,10 @@ func (b *batch) readAgain(ctx context.Context, l *Lookups) *Error {
 func (b *batch) unreadable(at cell, err error) *Error {
 	view := b.plan.groups[at.group].views[at.view].view
 	key := b.requests[b.groups[at.group].first+at.entity].Key
-	return &Error{Kind: Internal, Row: -1, Message: "stored features of view " + view.Name + " cannot be read",
-		Err: fmt.Errorf("read view %s of %s: %w", view.Name, key, err)}
+	return &Error{
+		Kind: Internal, Row: -1, Message: "stored features of view " + view.Name + " cannot be read",
+		Err: fmt.Errorf("read view %s of %s: %w", view.Name, key, err),
+	}
 }
 
 // derive computes the service's derived features of every row.
@@ -327,12 +329,6 @@ func (b *batch) derive() {
 func (b *batch) value(o planOutput, row int) *feature.Value {
 	rows := &b.groups[o.group]
 	return &rows.values[int(rows.index[row])*b.plan.groups[o.group].width+o.slot]
-}
-
-// foundAt returns what was found of a stored feature's view for a row.
-func (b *batch) foundAt(o planOutput, row int) *found {
-	rows := &b.groups[o.group]
-	return &rows.found[int(rows.index[row])*len(b.plan.groups[o.group].views)+o.view]
 }
 
 // count counts the features read, by view and status.

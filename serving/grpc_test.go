@@ -55,7 +55,9 @@ func dial(t testing.TB, l *Lookups) *grpc.ClientConn {
 }
 
 func str(s string) *typespb.Value { return &typespb.Value{Val: &typespb.Value_StringVal{StringVal: s}} }
-func num(i int64) *typespb.Value  { return &typespb.Value{Val: &typespb.Value_Int64Val{Int64Val: i}} }
+
+func num(i int64) *typespb.Value { return &typespb.Value{Val: &typespb.Value_Int64Val{Int64Val: i}} }
+
 func dbl(f float64) *typespb.Value {
 	return &typespb.Value{Val: &typespb.Value_DoubleVal{DoubleVal: f}}
 }
@@ -107,7 +109,8 @@ func TestGRPCAnswersColumns(t *testing.T) {
 	f(&servingpb.GetOnlineFeaturesRequest{
 		Kind: &servingpb.GetOnlineFeaturesRequest_FeatureService{FeatureService: "delay_model"},
 		Entities: map[string]*typespb.RepeatedValue{
-			"carrier": repeated(str("AA")), "origin": repeated(str("JFK")), "dest": repeated(str("LAX"))},
+			"carrier": repeated(str("AA")), "origin": repeated(str("JFK")), "dest": repeated(str("LAX")),
+		},
 		RequestContext:   map[string]*typespb.RepeatedValue{"distance": repeated(dbl(4)), "stops": repeated(num(2))},
 		FullFeatureNames: true,
 	},
@@ -316,7 +319,8 @@ func TestFacesAgree(t *testing.T) {
 			values = append(values, num(id))
 		}
 		resp, err := client.GetOnlineFeatures(t.Context(), &servingpb.GetOnlineFeaturesRequest{
-			Kind: byFeatures(refs...), Entities: map[string]*typespb.RepeatedValue{"user_id": repeated(values...)}, FullFeatureNames: full})
+			Kind: byFeatures(refs...), Entities: map[string]*typespb.RepeatedValue{"user_id": repeated(values...)}, FullFeatureNames: full,
+		})
 		if err != nil {
 			rt.Fatal(err)
 		}

@@ -236,13 +236,16 @@ func setMessageList(m *typespb.Value, v *feature.Value) {
 		m.Val = &typespb.Value_DoubleListVal{DoubleListVal: &typespb.DoubleList{Val: each(vs, (*feature.Value).Float64)}}
 	case feature.String:
 		m.Val = &typespb.Value_StringListVal{StringListVal: &typespb.StringList{
-			Val: each(vs, func(v *feature.Value) string { return validUTF8(v.Str()) })}}
+			Val: each(vs, func(v *feature.Value) string { return validUTF8(v.Str()) }),
+		}}
 	case feature.Bytes:
 		m.Val = &typespb.Value_BytesListVal{BytesListVal: &typespb.BytesList{
-			Val: each(vs, func(v *feature.Value) []byte { return []byte(v.Str()) })}}
+			Val: each(vs, func(v *feature.Value) []byte { return []byte(v.Str()) }),
+		}}
 	case feature.Timestamp:
 		m.Val = &typespb.Value_UnixTimestampListVal{UnixTimestampListVal: &typespb.Int64List{
-			Val: each(vs, func(v *feature.Value) int64 { return unixSeconds(v.Int64()) })}}
+			Val: each(vs, func(v *feature.Value) int64 { return unixSeconds(v.Int64()) }),
+		}}
 	}
 }
 

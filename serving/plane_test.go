@@ -99,7 +99,8 @@ func delayModel(t testing.TB, p *config.Plane) *config.Service {
 	s := &config.Service{
 		Name: "delay_model",
 		Features: []config.ServiceFeature{
-			{View: p.Views[0], Index: 1}, {View: p.Views[1], Index: 0}, {View: p.Views[0], Index: 0}},
+			{View: p.Views[0], Index: 1}, {View: p.Views[1], Index: 0}, {View: p.Views[0], Index: 0},
+		},
 		Request: []config.Field{{Name: "distance", Type: feature.Float64}, {Name: "stops", Type: feature.Int64, Required: true}},
 	}
 	env, err := expr.NewEnv([]expr.Variable{
@@ -258,7 +259,8 @@ func setup(t testing.TB, opts Options) (*Lookups, *memStore, *config.Plane) {
 	s.put(t, p, "route_delays", []any{"JFK", "LAX"}, event{at: ago(time.Minute), in: []any{-4.0, 0}})
 	s.put(t, p, "route_delays", []any{"JFK", "BOS"}, event{at: ago(2 * time.Hour), in: []any{3.0, 0}})
 	s.put(t, p, "user_profile", []any{1001}, event{at: ago(time.Hour), in: []any{
-		1.0, true, 42, now.Add(-1500 * time.Millisecond), []byte{0xff, 0}, []string{"a", "b\"\n"}, 0.5}})
+		1.0, true, 42, now.Add(-1500 * time.Millisecond), []byte{0xff, 0}, []string{"a", "b\"\n"}, 0.5,
+	}})
 	if opts.Clock == nil {
 		opts.Clock = func() time.Time { return now }
 	}

@@ -85,8 +85,10 @@ const (
 	memberVersions
 )
 
-var requestMembers = [...]string{"entities", "request_context", "feature_service", "features", "full_feature_names",
-	"include_feature_view_version_metadata"}
+var requestMembers = [...]string{
+	"entities", "request_context", "feature_service", "features", "full_feature_names",
+	"include_feature_view_version_metadata",
+}
 
 func memberIndex(name string) int {
 	for i, m := range requestMembers {

@@ -205,12 +205,12 @@ func (f *freshness) probe(ctx context.Context, begin time.Time) error {
 	pace := pacer{rate: float64(f.o.Probes)}
 	every := time.NewTicker(time.Millisecond)
 	defer every.Stop()
-	for now := begin; now.Sub(begin) < f.o.Warmup+f.o.Duration && ctx.Err() == nil; now = <-every.C {
+	for at := begin; at.Sub(begin) < f.o.Warmup+f.o.Duration && ctx.Err() == nil; at = <-every.C {
 		first := pace.made
-		for i := range pace.due(now.Sub(begin)) {
+		for i := range pace.due(at.Sub(begin)) {
 			value := probeValue(first + i)
 			user := f.own.entityOf(value)
-			v := fmt.Appendf(nil, `{"user_id":%q,"merchant_id":%q,"amount":%.0f,"ts":%d}`, user, f.routed.entityOf(value), value, now.UnixMilli())
+			v := fmt.Appendf(nil, `{"user_id":%q,"merchant_id":%q,"amount":%.0f,"ts":%d}`, user, f.routed.entityOf(value), value, at.UnixMilli())
 			p.cl.Produce(ctx, p.record([]byte(user), v), func(_ *kgo.Record, err error) {
 				if err != nil {
 					mu.Lock()

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -70,8 +72,15 @@ func Run(ctx context.Context, o Options) error {
 	if err := n.assemble(ctx); err != nil {
 		return err
 	}
+	if o.Roles.Has(Process) && os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit(o.Plane.Processing.StateCacheBytes))
+	}
 	return n.group.Run(ctx)
 }
+
+// memoryLimit is where the garbage collector begins to work harder: entities in memory, half as much again that is on
+// its way to be collected, and what does not depend on them. It is soft; GOMEMLIMIT overrides it.
+func memoryLimit(cache int64) int64 { return cache + cache/2 + 640<<20 }
 
 // check refuses what cannot run: a role without its services.
 func (o *Options) check() error {

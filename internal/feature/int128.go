@@ -29,6 +29,7 @@ func (a int128) add(b int128) int128 {
 
 // double returns 2a, and half returns a/2 rounded down.
 func (a int128) double() int128 { return int128{hi: a.hi<<1 | a.lo>>63, lo: a.lo << 1} }
+
 func (a int128) half() int128 {
 	return int128{hi: uint64(int64(a.hi) >> 1), lo: a.lo>>1 | a.hi<<63}
 }

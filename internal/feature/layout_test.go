@@ -122,10 +122,15 @@ func TestTailChangesOnlyWithClosedTiles(t *testing.T) {
 		time int64
 		want bool
 	}{
-		{0, false}, {999_999, false}, // the first tile
-		{1e6, true}, {1e6, false}, {1_500_000, false}, // it closes
-		{999_999, true}, {1e6, false}, // it is corrected
-		{-1, true}, {1_999_999, false}, // one appears before it
+		{0, false},
+		{999_999, false}, // the first tile
+		{1e6, true},
+		{1e6, false},
+		{1_500_000, false}, // it closes
+		{999_999, true},
+		{1e6, false}, // it is corrected
+		{-1, true},
+		{1_999_999, false}, // one appears before it
 		{3e6, true},
 		{2e6, true}, // one appears between
 	} {

@@ -100,8 +100,11 @@ func TestReadTorn(t *testing.T) {
 		head, tail []byte
 		torn       bool
 	}{
-		{head1, tail1, false}, {head2, tail2, false},
-		{head1, tail2, true}, {head2, tail1, true}, {head1, nil, true},
+		{head1, tail1, false},
+		{head2, tail2, false},
+		{head1, tail2, true},
+		{head2, tail1, true},
+		{head1, nil, true},
 		{l.AppendHead(nil, e, v2, feature.Version{}), tail1, false}, // belongs to no tail: an old one is not looked at
 	} {
 		st, _, _, err := r.Read(l, tc.head, tc.tail, 62e6, allFeatures(l), out)
@@ -231,8 +234,11 @@ func TestOutOfRange(t *testing.T) {
 		want string
 		out  int
 	}{
-		{math.MaxInt64, "9223372036854775807", 0}, {1, "null", 1}, {math.MaxInt64, "null", 1},
-		{math.MinInt64, "9223372036854775807", 0}, {math.MinInt64, "-1", 0},
+		{math.MaxInt64, "9223372036854775807", 0},
+		{1, "null", 1},
+		{math.MaxInt64, "null", 1},
+		{math.MinInt64, "9223372036854775807", 0},
+		{math.MinInt64, "-1", 0},
 	} {
 		x := feature.Int64Value(step.x)
 		l.Apply(e, &feature.Order{Time: int64(i) * 1e6}, []*feature.Value{&x}, 5e6)

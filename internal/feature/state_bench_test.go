@@ -25,8 +25,14 @@ func benchSpec(windows ...int64) feature.LayoutSpec {
 func eightSpec() feature.LayoutSpec {
 	spec := feature.LayoutSpec{}
 	for _, agg := range []feature.AggregatorSpec{
-		{Name: "count"}, {Name: "sum", In: feature.Float64}, {Name: "mean", In: feature.Float64}, {Name: "min", In: feature.Float64},
-		{Name: "max", In: feature.Float64}, {Name: "variance", In: feature.Float64}, {Name: "sum", In: feature.Int64}, {Name: "last", In: feature.Int64},
+		{Name: "count"},
+		{Name: "sum", In: feature.Float64},
+		{Name: "mean", In: feature.Float64},
+		{Name: "min", In: feature.Float64},
+		{Name: "max", In: feature.Float64},
+		{Name: "variance", In: feature.Float64},
+		{Name: "sum", In: feature.Int64},
+		{Name: "last", In: feature.Int64},
 	} {
 		spec.Features = append(spec.Features, feature.FeatureSpec{Name: agg.Name + agg.In.String(), Agg: agg, Window: 3600e6})
 	}
