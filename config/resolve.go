@@ -2,7 +2,6 @@ package config
 
 import (
 	"cmp"
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -291,12 +290,4 @@ func fieldNames(fs []Field) []string {
 		out[i] = f.Name
 	}
 	return out
-}
-
-func quoteAll(ss []string) string {
-	out := make([]string, len(ss))
-	for i, s := range ss {
-		out[i] = fmt.Sprintf("%q", s)
-	}
-	return strings.Join(out, ", ")
 }

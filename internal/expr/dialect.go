@@ -34,7 +34,8 @@ const (
 var omitted = map[string]bool{
 	operators.LogicalAnd: true, operators.LogicalOr: true, operators.Conditional: true, operators.Equals: true,
 	operators.NotEquals: true, operators.Index: true, operators.In: true, operators.OldIn: true,
-	operators.OldNotStrictlyFalse: true, "dyn": true, "type": true,
+	"__not_strictly_false__": true, // CEL's former name of an operator
+	"dyn":                    true, "type": true,
 }
 
 // dialect is the environment that every Env extends: immutable, and made once because making it takes a while.
