@@ -105,7 +105,10 @@ func (r *router) step(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.joined.Store(r.sess.assigned.Load())
+	if r.sess.assigned.Load() {
+		r.joined.Store(true)
+		r.failed.Store(nil)
+	}
 	if fetches.NumRecords() == 0 {
 		return nil
 	}

@@ -99,7 +99,9 @@ func openSession(ctx context.Context, o sessionOptions) (*session, error) {
 	}
 	s.cl = s.s.Client()
 	close(made)
-	if _, _, err := s.cl.ProducerID(ctx); err != nil {
+	initCtx, cancel := context.WithTimeout(ctx, endTimeout)
+	defer cancel()
+	if _, _, err := s.cl.ProducerID(initCtx); err != nil {
 		s.close()
 		return nil, fmt.Errorf("initialise transactional id %s: %w", o.txnID, err)
 	}
@@ -236,5 +238,19 @@ func ended(err error) error {
 	return err
 }
 
-// close leaves the group.
-func (s *session) close() { s.s.CloseAllowingRebalance() }
+// closeTimeout bounds the wait for a client to leave its group and close.
+const closeTimeout = 15 * time.Second
+
+// close leaves the group. A client that does not come to an end, its broker gone in the middle of a request, is not
+// waited for: the group forgets it after the session timeout, and the next session fences its producer.
+func (s *session) close() {
+	done := make(chan struct{})
+	go func() {
+		s.s.CloseAllowingRebalance()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(closeTimeout):
+	}
+}

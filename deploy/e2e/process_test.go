@@ -219,9 +219,24 @@ func (in *instance) end() {
 	default:
 	}
 	if in.p.t.Failed() {
-		in.p.t.Logf("%s: %v\n%s", in.name, in.caughtUp(), in.tail())
+		in.p.t.Logf("%s: %v\n%s\nwhere its processors are:\n%s", in.name, in.caughtUp(), in.tail(), in.stacks())
 	}
 	in.kill()
+}
+
+// stacks returns the goroutines of the process that are in the stream runtime.
+func (in *instance) stacks() string {
+	_, body, err := get(in.admin + "/debug/pprof/goroutine?debug=2")
+	if err != nil {
+		return err.Error()
+	}
+	var found []string
+	for _, g := range strings.Split(string(body), "\n\n") {
+		if strings.Contains(g, "freshet/processors.") {
+			found = append(found, g)
+		}
+	}
+	return strings.Join(found, "\n\n")
 }
 
 var httpClient = &http.Client{Timeout: 20 * time.Second}
