@@ -12,6 +12,7 @@
 //	batch workers       one task each, inside one batch, while the loop waits
 //	restorer goroutine  the changelog reader and the store's cells of tasks that are not running
 //	publisher goroutine one batch of encoded blobs at a time; it sees no task
+//	canaries goroutine  the tasks' canaries in Redis, by the versions that the loop hands over
 //
 // They meet in channels; no task, view or entry is touched by two goroutines at a time.
 package processors

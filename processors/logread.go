@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -78,28 +80,42 @@ func readToEnd(ctx context.Context, cl *kgo.Client, at map[topicPartition]int64,
 }
 
 // highWatermarks returns the end of each partition's log, transactions in flight included.
-func highWatermarks(ctx context.Context, cl *kgo.Client, of map[topicPartition]int64) (map[topicPartition]int64, error) {
+func highWatermarks[V any](ctx context.Context, cl *kgo.Client, of map[topicPartition]V) (map[topicPartition]int64, error) {
+	return listOffsets(ctx, kadm.NewClient(cl).ListEndOffsets, "end", of)
+}
+
+// logStarts returns the first offset that each partition's log still has.
+func logStarts[V any](ctx context.Context, cl *kgo.Client, of map[topicPartition]V) (map[topicPartition]int64, error) {
+	return listOffsets(ctx, kadm.NewClient(cl).ListStartOffsets, "start", of)
+}
+
+// listOffsets asks list for the offsets of the partitions that are keys of `of`; which names them in errors.
+func listOffsets[V any](ctx context.Context, list func(context.Context, ...string) (kadm.ListedOffsets, error), which string, of map[topicPartition]V) (map[topicPartition]int64, error) {
 	topics := map[string]bool{}
 	for tp := range of {
 		topics[tp.topic] = true
 	}
-	names := make([]string, 0, len(topics))
-	for t := range topics {
-		names = append(names, t)
-	}
-	listed, err := kadm.NewClient(cl).ListEndOffsets(ctx, names...)
+	names := slices.Sorted(maps.Keys(topics))
+	listed, err := list(ctx, names...)
 	if err != nil {
-		return nil, fmt.Errorf("list end offsets of %v: %w", names, err)
+		return nil, fmt.Errorf("list %s offsets of %v: %w", which, names, err)
 	}
-	ends := make(map[topicPartition]int64, len(of))
+	offsets := make(map[topicPartition]int64, len(of))
 	for tp := range of {
 		o, ok := listed.Lookup(tp.topic, tp.partition)
 		if !ok || o.Err != nil {
-			return nil, fmt.Errorf("list end offset of %s: %w", taskName(tp.topic, tp.partition), errors.Join(o.Err))
+			return nil, fmt.Errorf("list %s offset of %s: %w", which, taskName(tp.topic, tp.partition), errors.Join(o.Err, missing(ok)))
 		}
-		ends[tp] = o.Offset
+		offsets[tp] = o.Offset
 	}
-	return ends, nil
+	return offsets, nil
+}
+
+func missing(found bool) error {
+	if found {
+		return nil
+	}
+	return errors.New("the partition does not exist")
 }
 
 // skipHoles moves the position of a partition past an end of the log that holds nothing: compaction and the expiry of

@@ -202,15 +202,9 @@ func groupOffsets(ctx context.Context, adm *kadm.Client, group, topic string) (k
 
 // firstOffset returns the first offset that a task's input still has.
 func firstOffset(ctx context.Context, cl *kgo.Client, t *task) (int64, error) {
-	listed, err := kadm.NewClient(cl).ListStartOffsets(ctx, t.in.topic)
-	if err != nil {
-		return 0, fmt.Errorf("list start offsets of %s: %w", t.in.topic, err)
-	}
-	o, ok := listed.Lookup(t.in.topic, t.partition)
-	if !ok || o.Err != nil {
-		return 0, fmt.Errorf("list start offset of %s: %w", t.name(), errors.Join(o.Err, missing(ok)))
-	}
-	return o.Offset, nil
+	tp := topicPartition{t.in.topic, t.partition}
+	starts, err := logStarts(ctx, cl, map[topicPartition]struct{}{tp: {}})
+	return starts[tp], err
 }
 
 // open decides where in each changelog to go on from and returns a client that consumes from there.
@@ -229,7 +223,11 @@ func (r *restorer) open(ctx context.Context, group []*task) (*kgo.Client, map[to
 		return nil, nil, nil, fmt.Errorf("restore: %w", err)
 	}
 	defer probe.Close()
-	starts, ends, err := logBounds(ctx, probe, byLog)
+	starts, err := logStarts(ctx, probe, byLog)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	ends, err := highWatermarks(ctx, probe, byLog)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -257,45 +255,6 @@ func (r *restorer) open(ctx context.Context, group []*task) (*kgo.Client, map[to
 		return nil, nil, nil, fmt.Errorf("restore: %w", err)
 	}
 	return cl, byLog, at, nil
-}
-
-// logBounds returns the first and the end offset of each changelog partition.
-func logBounds(ctx context.Context, cl *kgo.Client, of map[topicPartition]*restored) (starts, ends map[topicPartition]int64, err error) {
-	adm := kadm.NewClient(cl)
-	topics := map[string]bool{}
-	for tp := range of {
-		topics[tp.topic] = true
-	}
-	var names []string
-	for t := range topics {
-		names = append(names, t)
-	}
-	s, err := adm.ListStartOffsets(ctx, names...)
-	if err != nil {
-		return nil, nil, fmt.Errorf("list start offsets of changelogs: %w", err)
-	}
-	e, err := adm.ListEndOffsets(ctx, names...)
-	if err != nil {
-		return nil, nil, fmt.Errorf("list end offsets of changelogs: %w", err)
-	}
-	starts, ends = map[topicPartition]int64{}, map[topicPartition]int64{}
-	for tp := range of {
-		so, ok1 := s.Lookup(tp.topic, tp.partition)
-		eo, ok2 := e.Lookup(tp.topic, tp.partition)
-		if !ok1 || !ok2 || so.Err != nil || eo.Err != nil {
-			return nil, nil, fmt.Errorf("list offsets of %s: %w", taskName(tp.topic, tp.partition),
-				errors.Join(so.Err, eo.Err, missing(ok1 && ok2)))
-		}
-		starts[tp], ends[tp] = so.Offset, eo.Offset
-	}
-	return starts, ends, nil
-}
-
-func missing(found bool) error {
-	if found {
-		return nil
-	}
-	return errors.New("the partition does not exist")
 }
 
 // restoreWriter copies changelog records into the store in bounded batches.
