@@ -25,20 +25,23 @@ type Plane struct {
 
 // Entity is what features describe.
 type Entity struct {
-	Name     string
-	JoinKeys []Field // in the order of the entity key
+	Name        string
+	Description string
+	JoinKeys    []Field // in the order of the entity key
 }
 
 // Field is a named, typed column.
 type Field struct {
-	Name     string
-	Type     feature.Type
-	Required bool
+	Name        string
+	Description string
+	Type        feature.Type
+	Required    bool
 }
 
 // Source is a topic of events and their schema.
 type Source struct {
 	Name           string
+	Description    string
 	Topic          string
 	Format         string // "json"
 	Schema         []Field
@@ -74,6 +77,7 @@ const (
 // View is a set of features of one entity computed from one source.
 type View struct {
 	Name           string
+	Description    string
 	Entity         *Entity
 	Source         *Source
 	KeyFields      []int // for each join key of Entity, the index of its field in Source.Schema
@@ -90,13 +94,14 @@ type View struct {
 
 // Feature is one column of a view.
 type Feature struct {
-	Name      string
-	Aggregate string        // "" for a row feature: the latest value
-	Of        *expr.Program // nil for a count of events
-	Where     *expr.Program // nil: every event that passes the view's
-	Window    time.Duration // 0: lifetime
-	Spec      feature.AggregatorSpec
-	Type      feature.Type // of the feature's values
+	Name        string
+	Description string
+	Aggregate   string        // "" for a row feature: the latest value
+	Of          *expr.Program // nil for a count of events
+	Where       *expr.Program // nil: every event that passes the view's
+	Window      time.Duration // 0: lifetime
+	Spec        feature.AggregatorSpec
+	Type        feature.Type // of the feature's values
 }
 
 // Fingerprint identifies a view's definition: source topic and schema fields used, entity, key, features, windows,
@@ -130,8 +135,10 @@ type Derived struct {
 
 // Connections says where the services are. A nil member is embedded in `dev` and `demo` and an error in `run`.
 type Connections struct {
-	Kafka *Kafka
-	Redis *Redis
+	Kafka      *Kafka
+	Redis      *Redis
+	ClickHouse *ClickHouse // nil: no tables for SQL
+	Parquet    *Parquet    // nil: no files; dev and demo then write to their own folder
 }
 
 // Kafka is a cluster and how to authenticate to it.
@@ -148,6 +155,19 @@ type Kafka struct {
 type Redis struct {
 	URL Secret
 	TLS *TLS
+}
+
+// ClickHouse is a server or cluster by URL: clickhouse:// clickhouses:// (native protocol) http:// https://, its path the
+// database. Cluster, when set, is the name under which tables are created on every node.
+type ClickHouse struct {
+	URL     Secret
+	TLS     *TLS
+	Cluster string
+}
+
+// Parquet is where files are kept, by URL: file:///path, s3://bucket/prefix, gs://bucket/prefix.
+type Parquet struct {
+	URL Secret
 }
 
 // TLS names files in PEM. As a client, CA verifies the server and Cert with Key authenticate the client; as a

@@ -77,6 +77,15 @@ func (r *resolver) name(kind string, a At[string]) bool {
 	return a.Set
 }
 
+// column is name for what becomes a column of an offline table, which has columns of its own besides.
+func (r *resolver) column(kind string, a At[string]) bool {
+	if a.Set && strings.HasPrefix(a.V, "_") {
+		r.errorf(a.Pos, "%s name %q is not allowed: names that begin with _ are Freshet's own columns offline", kind, a.V)
+		return false
+	}
+	return r.name(kind, a)
+}
+
 func (r *resolver) project() {
 	s := r.spec
 	if !s.Project.Set {
@@ -236,10 +245,10 @@ func (r *resolver) entity(s *entitySpec) {
 	if !r.entityNames.add(r.issues, s.Name) {
 		return
 	}
-	e := &Entity{Name: s.Name.V}
+	e := &Entity{Name: s.Name.V, Description: s.Description.V}
 	keys := names{kind: "join key"}
 	for _, k := range s.JoinKeys {
-		r.name("join key", k.Name)
+		r.column("join key", k.Name)
 		if !keys.add(r.issues, k.Name) {
 			continue
 		}

@@ -23,12 +23,18 @@ func (r *resolver) connections() {
 		}
 	}
 	if s.ClickHouse != nil {
-		r.env.address("connections.clickhouse.url", s.ClickHouse.URL, "clickhouse://", "clickhouses://", "http://", "https://")
-		r.warnf(s.ClickHouse.Pos, "this version checks connections.clickhouse and does not write to it")
+		url, ok := r.env.address("connections.clickhouse.url", s.ClickHouse.URL, "clickhouse://", "clickhouses://", "http://", "https://")
+		c.ClickHouse = &ClickHouse{URL: url, TLS: r.tls("connections.clickhouse.tls", s.ClickHouse.TLS), Cluster: s.ClickHouse.Cluster.V}
+		if ok && s.ClickHouse.TLS != nil && !strings.HasPrefix(string(url), "clickhouses://") && !strings.HasPrefix(string(url), "https://") {
+			r.errorf(s.ClickHouse.TLS.Pos, "connections.clickhouse.tls needs a clickhouses or https URL")
+		}
+		if s.ClickHouse.Cluster.Set && !identifier.MatchString(s.ClickHouse.Cluster.V) {
+			r.errorf(s.ClickHouse.Cluster.Pos, "connections.clickhouse.cluster %q is not allowed: %s", s.ClickHouse.Cluster.V, identifierRule)
+		}
 	}
 	if s.Parquet != nil {
-		r.env.address("connections.parquet.url", s.Parquet.URL, "file://", "s3://", "gs://")
-		r.warnf(s.Parquet.Pos, "this version checks connections.parquet and does not write to it")
+		url, _ := r.env.address("connections.parquet.url", s.Parquet.URL, "file://", "s3://", "gs://")
+		c.Parquet = &Parquet{URL: url}
 	}
 }
 

@@ -24,6 +24,7 @@ func (r *resolver) source(s *sourceSpec) {
 	}
 	src := &Source{
 		Name:           s.Name.V,
+		Description:    s.Description.V,
 		Topic:          s.Topic.V,
 		Format:         "json",
 		Partitioned:    s.Partitioning.V != "unknown",
@@ -89,7 +90,7 @@ func (r *resolver) schema(s *sourceSpec, src *Source) bool {
 		r.errorf(s.Name.Pos, "source %q has no schema", s.Name.V)
 	}
 	for _, f := range s.Schema {
-		if !r.name("field", f.Name) {
+		if !r.column("field", f.Name) {
 			ok = false
 			continue
 		}
@@ -101,7 +102,7 @@ func (r *resolver) schema(s *sourceSpec, src *Source) bool {
 			ok = false
 			continue
 		}
-		src.Schema = append(src.Schema, Field{Name: f.Name.V, Type: t, Required: f.Required.V})
+		src.Schema = append(src.Schema, Field{Name: f.Name.V, Description: f.Description.V, Type: t, Required: f.Required.V})
 	}
 	return ok
 }

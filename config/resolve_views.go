@@ -27,7 +27,7 @@ func (r *resolver) view(s *viewSpec) {
 		return
 	}
 	before := len(r.errors)
-	v := &View{Name: s.Name.V, TTL: s.TTL.V, History: "events", MaxEntityBytes: defaultMaxEntityBytes}
+	v := &View{Name: s.Name.V, Description: s.Description.V, TTL: s.TTL.V, History: "events", MaxEntityBytes: defaultMaxEntityBytes}
 	v.Entity, _ = lookup(r, s.Entity, r.entities, &r.entityNames)
 	v.Source, _ = lookup(r, s.Source, r.sources, &r.sourceNames)
 	if s.History.Set {
@@ -145,7 +145,7 @@ func (r *resolver) features(s *viewSpec, v *View, env *expr.Env) {
 	known := names{kind: "feature"}
 	for i := range s.Features {
 		fs := &s.Features[i]
-		if !r.name("feature", fs.Name) || !known.add(r.issues, fs.Name) {
+		if !r.column("feature", fs.Name) || !known.add(r.issues, fs.Name) {
 			continue
 		}
 		if v.Entity != nil && slices.ContainsFunc(v.Entity.JoinKeys, func(k Field) bool { return k.Name == fs.Name.V }) {
@@ -163,7 +163,7 @@ func (r *resolver) features(s *viewSpec, v *View, env *expr.Env) {
 
 // feature resolves one feature. env is nil if the source is not known.
 func (r *resolver) feature(s *featureSpec, env *expr.Env) (Feature, bool) {
-	f := Feature{Name: s.Name.V, Aggregate: s.Aggregate.V, Window: s.Window.V}
+	f := Feature{Name: s.Name.V, Description: s.Description.V, Aggregate: s.Aggregate.V, Window: s.Window.V}
 	before := len(r.errors)
 	if s.Window.Set && (s.Window.V < minWindow || s.Window.V > maxWindow) {
 		r.errorf(s.Window.Pos, "window must be from %s to %s, not %s", formatDuration(minWindow), formatDuration(maxWindow), formatDuration(s.Window.V))

@@ -22,10 +22,10 @@ type planeSpec struct {
 }
 
 type connectSpec struct {
-	Kafka      *kafkaSpec `yaml:"kafka" doc:"The Kafka cluster."`
-	Redis      *redisSpec `yaml:"redis" doc:"The online store."`
-	ClickHouse *storeSpec `yaml:"clickhouse" doc:"The offline store for SQL."`
-	Parquet    *storeSpec `yaml:"parquet" doc:"The offline store in files."`
+	Kafka      *kafkaSpec      `yaml:"kafka" doc:"The Kafka cluster."`
+	Redis      *redisSpec      `yaml:"redis" doc:"The online store."`
+	ClickHouse *clickHouseSpec `yaml:"clickhouse" doc:"The offline store for SQL."`
+	Parquet    *parquetSpec    `yaml:"parquet" doc:"The offline store in files."`
 }
 
 type kafkaSpec struct {
@@ -56,9 +56,14 @@ type redisSpec struct {
 	TLS *tlsSpec   `yaml:"tls" doc:"Certificates for a rediss URL."`
 }
 
-type storeSpec struct {
-	Pos
-	URL At[string] `yaml:"url" doc:"Where the store is. A password stands in it as ${VARIABLE}." required:"true"`
+type clickHouseSpec struct {
+	URL     At[string] `yaml:"url" doc:"clickhouse:// clickhouses:// (native protocol) http:// https://; the path is the database. A password stands in it as ${VARIABLE}." required:"true"`
+	TLS     *tlsSpec   `yaml:"tls" doc:"Certificates for a clickhouses or https URL."`
+	Cluster At[string] `yaml:"cluster" doc:"Name of the cluster on which tables are created, replicated and distributed. Default: one node."`
+}
+
+type parquetSpec struct {
+	URL At[string] `yaml:"url" doc:"file:///folder, s3://bucket/prefix or gs://bucket/prefix." required:"true"`
 }
 
 type listenSpec struct {
