@@ -22,6 +22,7 @@ import (
 //   - float64 takes any number; one beyond the largest float64 is refused, never read as infinity.
 //   - bytes is base64 with padding (the standard alphabet); timestamp is an RFC 3339 string with a zone
 //     (which the event time does not need where the source names one), or an integer of microseconds since the epoch.
+//   - A list, which only the log of a view has, is an array of its elements, none of them null.
 //   - Nothing else is converted: "12" is no number, 1 is no bool.
 //
 // Strings without escapes alias the payload; others and bytes are allocated.
@@ -45,7 +46,7 @@ func newJSONDecoder(src *config.Source) (Decoder, error) {
 		order:  make([]int, 2*len(src.Schema)),
 	}
 	for i, f := range src.Schema {
-		if f.Type.IsList() || !f.Type.Valid() {
+		if !f.Type.Valid() {
 			return nil, fmt.Errorf("field %s: a JSON source has no fields of type %s", f.Name, f.Type)
 		}
 		d.index[f.Name] = i
@@ -153,24 +154,35 @@ func (d *jsonDecoder) field(s *scanner, i int, v *feature.Value) *FieldError {
 	} else {
 		return &FieldError{Class: Malformed, Field: d.fields[i].Name, Reason: "occurs twice"}
 	}
-	switch c := s.peek(); c {
-	case 'n':
+	typ := d.fields[i].Type
+	switch c := s.peek(); {
+	case c == 'n':
 		if !s.literal("null") {
 			return s.malformed()
 		}
 		return nil
+	case c == '[' && typ.IsList():
+		return d.list(s, i, v)
+	default:
+		return d.scalar(s, i, typ, c, v)
+	}
+}
+
+// scalar reads a value that is neither null nor a list of field i, as the type typ; c is its first byte.
+func (d *jsonDecoder) scalar(s *scanner, i int, typ feature.Type, c byte, v *feature.Value) *FieldError {
+	switch c {
 	case '"':
 		raw, escaped, ok := s.str()
 		if !ok {
 			return s.malformed()
 		}
-		return d.text(i, raw, escaped, v)
+		return d.text(i, typ, raw, escaped, v)
 	case '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
 		n, ok := s.number()
 		if !ok {
 			return s.malformed()
 		}
-		return d.number(i, &n, v)
+		return d.number(i, typ, &n, v)
 	case 't', 'f':
 		word := "true"
 		if c == 'f' {
@@ -179,7 +191,7 @@ func (d *jsonDecoder) field(s *scanner, i int, v *feature.Value) *FieldError {
 		if !s.literal(word) {
 			return s.malformed()
 		}
-		if d.fields[i].Type != feature.Bool {
+		if typ != feature.Bool {
 			return d.wrongType(i, "a bool")
 		}
 		*v = feature.BoolValue(c == 't')
@@ -194,12 +206,12 @@ func (d *jsonDecoder) field(s *scanner, i int, v *feature.Value) *FieldError {
 }
 
 // text reads a string value; raw is what is between the quotes.
-func (d *jsonDecoder) text(i int, raw []byte, escaped bool, v *feature.Value) *FieldError {
+func (d *jsonDecoder) text(i int, typ feature.Type, raw []byte, escaped bool, v *feature.Value) *FieldError {
 	text := alias(raw)
 	if escaped {
 		text = unescape(raw)
 	}
-	switch d.fields[i].Type {
+	switch typ {
 	case feature.String:
 		*v = feature.StringValue(text)
 		return nil
@@ -226,8 +238,8 @@ func (d *jsonDecoder) text(i int, raw []byte, escaped bool, v *feature.Value) *F
 }
 
 // number reads a number value.
-func (d *jsonDecoder) number(i int, n *number, v *feature.Value) *FieldError {
-	switch d.fields[i].Type {
+func (d *jsonDecoder) number(i int, typ feature.Type, n *number, v *feature.Value) *FieldError {
+	switch typ {
 	case feature.Float64:
 		f, ok := n.float64()
 		if !ok {
