@@ -10,10 +10,12 @@ import (
 )
 
 // The images that a Docker engine runs. CI exercises the other two ways to get a service, by address and by local
-// process; this one is for a laptop that has Docker and neither Java nor Redis.
+// process; this one is for a laptop that has Docker and lacks what they need.
 const (
 	kafkaImage = "apache/kafka:" + kafkaVersion
 	redisImage = "redis:7.2-alpine"
+
+	clickHouseImage = "clickhouse/clickhouse-server:26.5"
 )
 
 // dockerAnswers reports whether there is an engine to ask.
@@ -69,6 +71,20 @@ func dockerRedis(ctx context.Context) (addr string, stop func(), err error) {
 		WaitingFor:   wait.ForLog("Ready to accept connections"),
 	})
 	return loopback(ports[0]), stop, err
+}
+
+func dockerClickHouse(ctx context.Context) (addr string, stop func(), err error) {
+	ports, err := freePorts(2)
+	if err != nil {
+		return "", nil, err
+	}
+	stop, err = container(ctx, testcontainers.ContainerRequest{
+		Image:        clickHouseImage,
+		ExposedPorts: []string{fmt.Sprintf("%d:9000/tcp", ports[0]), fmt.Sprintf("%d:8123/tcp", ports[1])},
+		Env:          map[string]string{"CLICKHOUSE_SKIP_USER_SETUP": "1"}, // else the default user may not come from outside
+		WaitingFor:   wait.ForHTTP("/ping").WithPort("8123/tcp").WithStartupTimeout(2 * time.Minute),
+	})
+	return loopback(ports[0]) + "," + loopback(ports[1]), stop, err
 }
 
 func container(ctx context.Context, req testcontainers.ContainerRequest) (stop func(), err error) {

@@ -16,15 +16,16 @@ import (
 
 // The environment that decides where services come from.
 const (
-	KafkaEnv   = "FRESHET_TEST_KAFKA"       // host:port[,host:port]
-	RedisEnv   = "FRESHET_TEST_REDIS"       // host:port
-	RequireEnv = "FRESHET_REQUIRE_SERVICES" // 1: a service that is missing fails the test
+	KafkaEnv      = "FRESHET_TEST_KAFKA"       // host:port[,host:port]
+	RedisEnv      = "FRESHET_TEST_REDIS"       // host:port
+	ClickHouseEnv = "FRESHET_TEST_CLICKHOUSE"  // host:port of the native protocol[,host:port of HTTP]; default of the latter: port 8123
+	RequireEnv    = "FRESHET_REQUIRE_SERVICES" // 1: a service that is missing fails the test
 )
 
 // The first start of a broker on a new machine downloads it.
 const startTimeout = 4 * time.Minute
 
-// Service is a running Kafka or Redis.
+// Service is a running Kafka, Redis or ClickHouse.
 type Service struct {
 	Addr string
 	Stop func() // ends it if this program started it
@@ -45,6 +46,17 @@ func OpenKafka(ctx context.Context) (Service, error) {
 func OpenRedis(ctx context.Context) (Service, error) {
 	return open(ctx, RedisEnv, dockerRedis, func(ctx context.Context) (string, func(), error) {
 		s, err := LaunchRedis(ctx)
+		if err != nil {
+			return "", nil, err
+		}
+		return s.Addr(), s.Stop, nil
+	})
+}
+
+// OpenClickHouse returns the server by the package's order; the caller must Stop it.
+func OpenClickHouse(ctx context.Context) (Service, error) {
+	return open(ctx, ClickHouseEnv, dockerClickHouse, func(ctx context.Context) (string, func(), error) {
+		s, err := LaunchClickHouse(ctx)
 		if err != nil {
 			return "", nil, err
 		}
@@ -75,6 +87,8 @@ func open(ctx context.Context, env string, inDocker, local launcher) (Service, e
 var (
 	sharedKafka = sync.OnceValues(func() (Service, error) { return OpenKafka(context.Background()) })
 	sharedRedis = sync.OnceValues(func() (Service, error) { return OpenRedis(context.Background()) })
+
+	sharedClickHouse = sync.OnceValues(func() (Service, error) { return OpenClickHouse(context.Background()) })
 )
 
 // Kafka returns the address of a broker that this test shares with others.

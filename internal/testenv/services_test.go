@@ -2,7 +2,9 @@ package testenv_test
 
 import (
 	"context"
+	"io"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -82,6 +84,32 @@ func TestRedisRestarts(t *testing.T) {
 				t.Errorf("read %q after a restart, want %q", got, tc.want)
 			}
 		})
+	}
+}
+
+func TestClickHouseKeepsRowsOverKill(t *testing.T) {
+	server := testenv.StartClickHouse(t)
+	ask := func(sql string) string {
+		_, web, _ := strings.Cut(server.Addr(), ",")
+		resp, err := http.Post("http://"+web, "text/plain", strings.NewReader(sql))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %s %v", sql, body, err)
+		}
+		return strings.TrimSpace(string(body))
+	}
+	ask("CREATE TABLE kept (a UInt64) ENGINE = MergeTree ORDER BY a")
+	ask("INSERT INTO kept SELECT number FROM numbers(1000)")
+	server.Kill()
+	if err := server.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := ask("SELECT sum(a) FROM kept"); got != "499500" {
+		t.Errorf("sum %s after a kill, want 499500", got)
 	}
 }
 

@@ -1,9 +1,9 @@
-// Command services runs a command with a Kafka and a Redis at the addresses in its environment, so that all test
+// Command services runs a command with a Kafka, a Redis and a ClickHouse at the addresses in its environment, so that all test
 // binaries of one run share them:
 //
 //	go run ./internal/testenv/cmd/services -- go test ./...
 //
-// A service that cannot be had is told of and left out; with FRESHET_REQUIRE_SERVICES=1 that is a failure. Both are
+// A service that cannot be had is told of and left out; with FRESHET_REQUIRE_SERVICES=1 that is a failure. All are
 // stopped when the command ends, whose exit status is this one's.
 package main
 
@@ -45,6 +45,7 @@ func run(args []string) (int, error) {
 	services := []opened{
 		{name: "Kafka", env: testenv.KafkaEnv, open: testenv.OpenKafka},
 		{name: "Redis", env: testenv.RedisEnv, open: testenv.OpenRedis},
+		{name: "ClickHouse", env: testenv.ClickHouseEnv, open: testenv.OpenClickHouse},
 	}
 	var wg sync.WaitGroup
 	for i := range services {
