@@ -73,7 +73,8 @@ func TestAppendedJSONIsDecodedBitForBit(t *testing.T) {
 
 func TestWhatJSONHasNoFormForIsNull(t *testing.T) {
 	for _, v := range []feature.Value{
-		{}, feature.Float64Value(math.NaN()), feature.Float64Value(math.Inf(1)), feature.Float64Value(math.Inf(-1)),
+		{},
+		feature.Float64Value(math.NaN()), feature.Float64Value(math.Inf(1)), feature.Float64Value(math.Inf(-1)),
 		feature.TimestampValue(minMicros - 1), feature.TimestampValue(maxMicros + 1),
 	} {
 		if got := string(AppendJSON(nil, &v)); got != "null" {
