@@ -136,6 +136,7 @@ func (m *materializer) apply(ctx context.Context, fetches kgo.Fetches) {
 			m.txn.produce(ctx, m.sess, d)
 		}
 		pt.t.dead = pt.t.dead[:0]
+		m.produceLogged(context.WithoutCancel(ctx), pt.t)
 		if pt.t.caughtUp() {
 			pt.t.startRepublish(nil, nil)
 		}

@@ -17,7 +17,9 @@ type input struct {
 	source      *config.Source
 	entity      *config.Entity // of a repartition topic; nil for a source topic
 	views       []*config.View
-	deadLetters string // where this input's bad records go
+	deadLetters string   // where this input's bad records go
+	logs        []string // topics of the views' logs
+	logMemory   chan *logChunk
 
 	// Set when the topics have been described, before any task is made.
 	partitions  int32
@@ -86,6 +88,14 @@ func newTopology(p *config.Plane) *topology {
 		}
 		t.routes = append(t.routes, routes...)
 	}
+	for _, in := range t.inputs {
+		in.logMemory = make(chan *logChunk, logChunksKept)
+		for _, v := range in.views {
+			if p.KeepsLog(v) {
+				in.logs = append(in.logs, p.FeatureLog(v).Topic)
+			}
+		}
+	}
 	return t
 }
 
@@ -98,7 +108,7 @@ func (t *topology) routeGroup(r *route) string {
 }
 
 // Dead letters are kept long enough to be looked at and replayed; repartitioned records only until the changelog holds
-// what they changed.
+// what they changed, and those of feature logs until the offline stores have them, which may be away for days.
 const (
 	weekMillis  = "604800000"
 	monthMillis = "2592000000"
@@ -121,6 +131,12 @@ func (t *topology) internalTopics(partitions func(topic string) int32) []kafka.T
 				"max.message.bytes": strconv.Itoa(int(maxBytes[in.topic])),
 			}})
 		}
+		for _, name := range in.logs {
+			specs = append(specs, kafka.TopicSpec{Name: name, Partitions: n, Config: map[string]string{
+				"cleanup.policy": "delete", "retention.ms": weekMillis, "message.timestamp.type": "LogAppendTime",
+				"max.message.bytes": strconv.Itoa(int(maxBytes[name])),
+			}})
+		}
 		if !dlqs[in.deadLetters] {
 			dlqs[in.deadLetters] = true
 			specs = append(specs, kafka.TopicSpec{Name: in.deadLetters, Partitions: n, Config: map[string]string{
@@ -136,12 +152,15 @@ func (t *topology) internalTopics(partitions func(topic string) int32) []kafka.T
 const defaultBatchBytes = 1_048_588
 
 // maxBatchBytes returns the largest batch of each topic whose records may be larger than Kafka's default: copies of a
-// source's records with their headers, and dead letters, which may be larger than the source takes.
+// source's records with their headers, dead letters, which may be larger than the source takes, and feature logs.
 func (t *topology) maxBatchBytes() map[string]int32 {
 	m := map[string]int32{}
 	const headers = 64 << 10
 	for _, in := range t.inputs {
 		m[in.deadLetters] = 16 << 20
+		for _, name := range in.logs {
+			m[name] = config.MaxFeatureLogBytes + headers
+		}
 		if in.repartitioned() {
 			m[in.topic] = int32(max(defaultBatchBytes, in.source.MaxRecordBytes+headers))
 		}

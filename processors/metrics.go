@@ -32,6 +32,7 @@ type metrics struct {
 	watermark    *prometheus.GaugeVec // topic, partition
 	freshness    prometheus.Histogram
 	routed       *prometheus.CounterVec // source, entity
+	logged       *prometheus.CounterVec // source
 	outcomes     [4]prometheus.Counter
 }
 
@@ -62,6 +63,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		freshness: f.histogram("freshet_freshness_seconds", "From an event's time to the online store's acknowledgement, for the first event of each partition in each batch.",
 			[]float64{.001, .0025, .005, .01, .015, .025, .05, .1, .15, .25, .5, 1, 5, 30, 60}),
 		routed: f.counters("freshet_routed_records_total", "Records copied to repartition topics.", "source", "entity"),
+		logged: f.counters("freshet_feature_log_records_total", "Records of the views' logs, for the offline stores.", "source"),
 	}
 	m.txnSeconds = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "freshet_transaction_end_seconds", Help: "Ending a transaction: changelog flush and commit.", Buckets: latency}, []string{"processor"})
 	reg.MustRegister(m.txnSeconds)

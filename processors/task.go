@@ -55,6 +55,7 @@ type task struct {
 
 	erased [][]byte      // changelog keys to delete in the open transaction, before anything else
 	dead   []*kgo.Record // dead letters of the open transaction that are not produced yet
+	logged loggedRows    // records of the views' logs that are not produced yet
 
 	assignedAt     int64     // where the client would have begun to read: the group's offset, else that of a first start
 	swept          []byte    // where the next sweep of the store goes on
@@ -99,6 +100,7 @@ type viewState struct {
 	added    uint64   // entities ever put into pending
 	sent     uint64   // entities ever taken out of it
 
+	log                  *featureLog // nil: the view keeps none
 	headField, tailField string
 	expire               time.Duration
 	inputs               []*feature.Value
@@ -146,6 +148,7 @@ func newTask(in *input, partition int32, st *store, met *metrics, p *config.Plan
 			t.keys = append(t.keys, entityKey{entity: v.Entity, fields: v.KeyFields})
 		}
 		s.index = i
+		s.log = newFeatureLog(p, v)
 		t.views = append(t.views, s)
 	}
 	if in.source.EventID >= 0 {
@@ -363,6 +366,9 @@ func (t *task) applyView(v *viewState, order *feature.Order) error {
 	v.changed(e)
 	if t.waitingSince == 0 {
 		t.waitingSince = order.Time
+	}
+	if v.log != nil {
+		return v.log.append(t, v, e, order)
 	}
 	return nil
 }
