@@ -13,6 +13,7 @@ import (
 	"github.com/freshet-io/freshet/config"
 	"github.com/freshet-io/freshet/ingest"
 	"github.com/freshet-io/freshet/internal/feature"
+	"github.com/freshet-io/freshet/internal/inputs"
 )
 
 // sourceOrdinal is the ordinal of live records in feature.Order; backfilled rows have 0.
@@ -103,9 +104,7 @@ type viewState struct {
 	log                  *featureLog // nil: the view keeps none
 	headField, tailField string
 	expire               time.Duration
-	inputs               []*feature.Value
-	maxInput             []int // bytes of a string or bytes value that each feature takes; 0 for no bound
-	scratch              []feature.Value
+	inputs               *inputs.Evaluator
 	cells                []byte
 }
 
@@ -347,22 +346,17 @@ func (t *task) checkPartition(rec *kgo.Record) error {
 }
 
 func (t *task) applyView(v *viewState, order *feature.Order) error {
-	pass := true
-	if v.view.Where != nil {
-		var ok bool
-		if pass, ok = v.view.Where.Test(t.row); !ok {
-			t.counts.evalErrors++
-		}
-	}
-	if !pass {
+	if !v.inputs.Accepts(t.row) {
+		t.counts.note(v.inputs.TakeCounts())
 		return nil
 	}
 	e, err := v.get(t, t.keys[v.key].bytes)
 	if err != nil {
 		return err
 	}
-	v.evaluate(t)
-	t.counts.late += v.layout.Apply(&e.Entity, order, v.inputs, t.now.streamTime)
+	in := v.inputs.Evaluate(t.row)
+	t.counts.note(v.inputs.TakeCounts())
+	t.counts.late += v.layout.Apply(&e.Entity, order, in, t.now.streamTime)
 	v.changed(e)
 	if t.waitingSince == 0 {
 		t.waitingSince = order.Time
@@ -373,41 +367,11 @@ func (t *task) applyView(v *viewState, order *feature.Order) error {
 	return nil
 }
 
-// anEvent is the input of a count of events.
-var anEvent = feature.BoolValue(true)
-
-// evaluate computes the input of every feature from the task's row.
-func (v *viewState) evaluate(t *task) {
-	for i := range v.view.Features {
-		f := &v.view.Features[i]
-		v.inputs[i] = nil
-		if f.Where != nil {
-			pass, ok := f.Where.Test(t.row)
-			if !ok {
-				t.counts.evalErrors++
-			}
-			if !pass {
-				continue
-			}
-		}
-		if f.Of == nil {
-			v.inputs[i] = &anEvent
-			continue
-		}
-		val, ok := f.Of.Eval(t.row, &v.scratch[i])
-		if !ok {
-			t.counts.evalErrors++
-		}
-		if f.Aggregate != "" && !val.Finite() {
-			t.counts.notFinite++
-			continue
-		}
-		if n := v.maxInput[i]; n > 0 && len(val.Str()) > n {
-			t.counts.tooLong++
-			continue
-		}
-		v.inputs[i] = val
-	}
+// note adds what an evaluator counted.
+func (c *taskCounts) note(n inputs.Counts) {
+	c.evalErrors += n.EvalErrors
+	c.notFinite += n.NotFinite
+	c.tooLong += n.TooLong
 }
 
 // deadLetter puts a record aside, with the coordinates of the original.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/freshet-io/freshet/config"
 	"github.com/freshet-io/freshet/internal/feature"
+	"github.com/freshet-io/freshet/internal/inputs"
 	"github.com/freshet-io/freshet/internal/online"
 )
 
@@ -15,11 +16,7 @@ func newViewState(project string, v *config.View, epoch uint64, expire time.Dura
 		project: project, view: v, layout: v.Layout, epoch: epoch, fp: [8]byte(v.Fingerprint),
 		entities: map[string]*entry{},
 		expire:   expire,
-		inputs:   make([]*feature.Value, len(v.Features)),
-		scratch:  make([]feature.Value, len(v.Features)),
-	}
-	for _, f := range v.Features {
-		s.maxInput = append(s.maxInput, feature.MaxInputBytes(f.Spec))
+		inputs:   inputs.New(v),
 	}
 	s.headField, s.tailField = online.Fields(v.Name, v.Fingerprint)
 	return s
