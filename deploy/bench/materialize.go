@@ -25,6 +25,7 @@ type MaterializeOptions struct {
 	Users      int
 	Partitions int32
 	Sketches   bool // a view of approx_distinct and approx_quantile over 24 h instead of count, sum and max over 1 h
+	History    bool // a second pass with the view's log
 	Commit     time.Duration
 	Dir        string // of the local store; it is left empty
 	CPUProfile string // a file for the profile of the materializing pass
@@ -38,11 +39,13 @@ type MaterializeResult struct {
 	Bare          Rate    `json:"bare_consume_and_decode"`
 	Materialize   Rate    `json:"materialize"`
 	RatioCPU      float64 `json:"ratio_of_cpu"` // events per CPU-second of materialize over bare
+	Logged        *Rate   `json:"materialize_with_log,omitempty"`
+	LogRatioCPU   float64 `json:"log_ratio_of_cpu,omitempty"` // events per CPU-second with the log over without
 	BytesPerEvent float64 `json:"bytes_per_event"`
 }
 
 var materializePlane = template.Must(template.New("plane").Parse(`
-project: bench
+project: {{.Project}}
 prefix: {{.Prefix}}
 connections:
   kafka: {brokers: ["{{.Kafka}}"], replication_factor: 1, min_insync_replicas: 1}
@@ -79,9 +82,7 @@ feature_views:
 // is committed and published.
 func Materialize(ctx context.Context, o MaterializeOptions) (res MaterializeResult, err error) {
 	topic := runName()
-	plane, remove, err := loadPlane(o.Dir, materializePlane, map[string]any{
-		"Prefix": topic + ".", "Kafka": o.Kafka, "Topic": topic, "Commit": o.Commit, "Sketches": o.Sketches,
-	})
+	plane, remove, err := o.plane("bench", topic+".", topic)
 	if err != nil {
 		return res, err
 	}
@@ -108,7 +109,33 @@ func Materialize(ctx context.Context, o MaterializeOptions) (res MaterializeResu
 		return res, err
 	}
 	res.RatioCPU = res.Materialize.PerCPUSecond / res.Bare.PerCPUSecond
-	return res, nil
+	if o.History {
+		err = o.withLog(ctx, topic, opts, &res)
+	}
+	return res, err
+}
+
+// plane loads the definition of a pass.
+func (o MaterializeOptions) plane(project, prefix, topic string) (*config.Plane, func() error, error) {
+	return loadPlane(o.Dir, materializePlane, map[string]any{
+		"Project": project, "Prefix": prefix, "Kafka": o.Kafka, "Topic": topic, "Commit": o.Commit, "Sketches": o.Sketches,
+	})
+}
+
+// withLog materializes the same events once more, as a plane with an offline store does. Nothing reads the log here.
+func (o MaterializeOptions) withLog(ctx context.Context, topic string, opts []kgo.Opt, res *MaterializeResult) (err error) {
+	plane, remove, err := o.plane("bench-log", topic+".log.", topic)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, remove()) }()
+	plane.Connections.Parquet = &config.Parquet{}
+	logged, err := o.measure(ctx, plane, opts)
+	if err != nil {
+		return err
+	}
+	res.Logged, res.LogRatioCPU = &logged, logged.PerCPUSecond/res.Materialize.PerCPUSecond
+	return nil
 }
 
 // bareLoop is the ceiling: one consumer that decodes every record and does nothing with it.
