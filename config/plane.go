@@ -16,6 +16,7 @@ type Plane struct {
 	Connections Connections
 	Listen      Listen
 	Processing  Processing
+	Offline     Offline
 	Entities    []*Entity
 	Sources     []*Source
 	Views       []*View
@@ -163,6 +164,7 @@ type ClickHouse struct {
 	URL     Secret
 	TLS     *TLS
 	Cluster string
+	TTL     time.Duration // of rows, from their event time, of tables that are created from then on; 0: they stay
 }
 
 // Parquet is where files are kept, by URL: file:///path, s3://bucket/prefix, gs://bucket/prefix.
@@ -198,6 +200,13 @@ type Listen struct {
 	HTTP, GRPC, Admin string
 	TLS               *TLS
 	TokensFile        string
+}
+
+// Offline tunes what fills the offline stores; the defaults suit most planes.
+type Offline struct {
+	FlushInterval time.Duration // how long a record may wait before its batch is written; default 5s
+	FlushRows     int           // records of a partition in one batch; default 100_000
+	Memory        int64         // of records that wait, of all tables; default 256 MiB
 }
 
 // Processing tunes the stream runtime; the defaults suit most planes.

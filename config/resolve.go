@@ -45,6 +45,7 @@ func (r *resolver) resolve() {
 	r.connections()
 	r.listen()
 	r.processing()
+	r.offline()
 	for i := range r.spec.Entities {
 		r.entity(&r.spec.Entities[i])
 	}
@@ -224,6 +225,28 @@ func (r *resolver) processing() {
 		p.InstanceID, _ = r.env.text("processing.instance_id", s.InstanceID)
 	} else if host, err := os.Hostname(); err == nil {
 		p.InstanceID = host
+	}
+}
+
+func (r *resolver) offline() {
+	o := &r.plane.Offline
+	*o = Offline{FlushInterval: 5 * time.Second, FlushRows: 100_000, Memory: 256 << 20}
+	s := r.spec.Offline
+	if s == nil {
+		return
+	}
+	r.interval("offline.flush_interval", s.FlushInterval, 10*time.Millisecond, time.Hour, &o.FlushInterval)
+	if s.FlushRows.Set {
+		o.FlushRows = s.FlushRows.V
+		if o.FlushRows < 1 || o.FlushRows > 1_000_000 { // beyond it a server splits a batch where it likes
+			r.errorf(s.FlushRows.Pos, "offline.flush_rows must be from 1 to 1000000")
+		}
+	}
+	if s.Memory.Set {
+		o.Memory = int64(s.Memory.V)
+		if o.Memory < 16<<20 {
+			r.errorf(s.Memory.Pos, "offline.memory must be at least 16MiB")
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package config
 import (
 	"net"
 	"strings"
+	"time"
 )
 
 func (r *resolver) connections() {
@@ -25,6 +26,7 @@ func (r *resolver) connections() {
 	if s.ClickHouse != nil {
 		url, ok := r.env.address("connections.clickhouse.url", s.ClickHouse.URL, "clickhouse://", "clickhouses://", "http://", "https://")
 		c.ClickHouse = &ClickHouse{URL: url, TLS: r.tls("connections.clickhouse.tls", s.ClickHouse.TLS), Cluster: s.ClickHouse.Cluster.V}
+		r.interval("connections.clickhouse.ttl", s.ClickHouse.TTL, 24*time.Hour, 100*365*24*time.Hour, &c.ClickHouse.TTL)
 		if ok && s.ClickHouse.TLS != nil && !strings.HasPrefix(string(url), "clickhouses://") && !strings.HasPrefix(string(url), "https://") {
 			r.errorf(s.ClickHouse.TLS.Pos, "connections.clickhouse.tls needs a clickhouses or https URL")
 		}

@@ -11,6 +11,7 @@ type planeSpec struct {
 	Connections *connectSpec    `yaml:"connections" doc:"Where the services are. What is not named is embedded by dev and demo, and refused by run."`
 	Listen      *listenSpec     `yaml:"listen" doc:"Where the interfaces listen."`
 	Processing  *processingSpec `yaml:"processing" doc:"Tuning of the stream processors; the defaults suit most planes."`
+	Offline     *offlineSpec    `yaml:"offline" doc:"Tuning of what fills the offline stores; the defaults suit most planes."`
 	Entities    []entitySpec    `yaml:"entities" doc:"What features describe: a carrier, a user, a pair of places."`
 	Sources     []sourceSpec    `yaml:"sources" doc:"Topics of events and their schemas."`
 	Views       []viewSpec      `yaml:"feature_views" doc:"Sets of features of one entity, computed from one source."`
@@ -57,9 +58,10 @@ type redisSpec struct {
 }
 
 type clickHouseSpec struct {
-	URL     At[string] `yaml:"url" doc:"clickhouse:// clickhouses:// (native protocol) http:// https://; the path is the database. A password stands in it as ${VARIABLE}." required:"true"`
-	TLS     *tlsSpec   `yaml:"tls" doc:"Certificates for a clickhouses or https URL."`
-	Cluster At[string] `yaml:"cluster" doc:"Name of the cluster on which tables are created, replicated and distributed. Default: one node."`
+	URL     At[string]        `yaml:"url" doc:"clickhouse:// clickhouses:// (native protocol) http:// https://; the path is the database. A password stands in it as ${VARIABLE}." required:"true"`
+	TLS     *tlsSpec          `yaml:"tls" doc:"Certificates for a clickhouses or https URL."`
+	Cluster At[string]        `yaml:"cluster" doc:"Name of the cluster on which tables are created, replicated and distributed. Default: one node."`
+	TTL     At[time.Duration] `yaml:"ttl" doc:"Rows whose event time is older are removed. Default: none are."`
 }
 
 type parquetSpec struct {
@@ -88,6 +90,12 @@ type processingSpec struct {
 	MaxPendingWrites At[int]           `yaml:"max_pending_writes" doc:"Entities that may wait for Redis before processing pauses. Default: 200000."`
 	StateDir         At[string]        `yaml:"state_dir" doc:"Folder of the local state. Default: freshet/PROJECT in the user's cache folder."`
 	InstanceID       At[string]        `yaml:"instance_id" doc:"Stable name of this instance. Default: the host's name."`
+}
+
+type offlineSpec struct {
+	FlushInterval At[time.Duration] `yaml:"flush_interval" doc:"How long a record may wait before its batch is written. Default: 5s."`
+	FlushRows     At[int]           `yaml:"flush_rows" doc:"Records of one partition that are written as one batch, at most. Default: 100000."`
+	Memory        At[byteSize]      `yaml:"memory" doc:"Memory for records that wait to be written, of all tables together. Beyond it reading pauses. Default: 256MiB."`
 }
 
 type entitySpec struct {
