@@ -27,7 +27,7 @@ func (m *materializer) pollAndApply(ctx context.Context) error {
 	if err := m.fetchErrors(fetches); err != nil {
 		return err
 	}
-	if fetches.NumRecords() == 0 {
+	if m.polled = fetches.NumRecords(); m.polled == 0 {
 		return nil
 	}
 	if !m.inTxn {

@@ -30,6 +30,10 @@ func (t *task) eraseFrom(v *viewState, key []byte) error {
 	if err != nil {
 		return err
 	}
+	for _, c := range v.produced[e] { // by this transaction: the store does not have them
+		t.erased = append(t.erased, feature.AppendCellKey([]byte{kindCell}, v.fp, key, c))
+	}
+	delete(v.produced, e)
 	e.Entity = feature.Entity{}
 	e.tailAt = noTail
 	v.changed(e)

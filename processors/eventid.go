@@ -14,11 +14,21 @@ type eventIDs struct {
 	field   int
 	horizon int64
 	fresh   map[string]seenID // by changelog key, of the open transaction
+	settled map[string]seenID // of the one before it: they may still be on their way into the store
 	key     []byte
 }
 
 func newEventIDs(s *config.Source) *eventIDs {
 	return &eventIDs{field: s.EventID, horizon: s.EventIDHorizon.Microseconds(), fresh: map[string]seenID{}}
+}
+
+// commit takes the open transaction's ids as committed. The ones before them are in the store by then.
+func (d *eventIDs) commit() {
+	d.settled, d.fresh = d.fresh, d.settled
+	if d.fresh == nil {
+		d.fresh = map[string]seenID{}
+	}
+	clear(d.fresh)
 }
 
 func (d *eventIDs) rollback() { clear(d.fresh) }
@@ -67,7 +77,10 @@ func (t *task) seenBefore(order *feature.Order) (bool, error) {
 	}
 	was, seen := d.fresh[string(d.key)]
 	if !seen {
-		v, err := t.store.get(t.id, d.key)
+		was, seen = d.settled[string(d.key)]
+	}
+	if !seen {
+		v, err := t.store.getNow(t.id, d.key)
 		if err != nil {
 			return false, err
 		}

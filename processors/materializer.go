@@ -38,6 +38,8 @@ type materializer struct {
 	inTxn         bool
 	doomed        bool // the open transaction must be aborted
 	began         time.Time
+	polled        int // records of the last poll
+	lastFlush     time.Time
 	lastPub       time.Time
 	pubErr        error
 	pubErrAt      time.Time
@@ -156,6 +158,7 @@ func (m *materializer) step(ctx context.Context) error {
 	if err := m.publish(); err != nil {
 		return err
 	}
+	m.flushEarly(ctx)
 	m.tendCanaries(m.now())
 	m.housekeeping()
 	m.report()

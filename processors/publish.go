@@ -2,6 +2,7 @@ package processors
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/freshet-io/freshet/internal/feature"
@@ -238,6 +239,33 @@ func (m *materializer) publish() error {
 	m.pub.sending = true
 	m.pub.in <- b
 	return nil
+}
+
+// publishWhile goes on publishing while end works, which touches the session and no state, and returns its result.
+func (m *materializer) publishWhile(end func() (bool, error)) (committed bool, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		committed, err = end()
+	}()
+	every := time.NewTicker(time.Millisecond)
+	defer every.Stop()
+	for {
+		select {
+		case <-done:
+			return committed, err
+		case <-every.C:
+		}
+		m.turned.Store(m.now().UnixNano())
+		failed := m.collectAnswers()
+		if failed == nil {
+			failed = m.publish()
+		}
+		if failed != nil {
+			<-done
+			return committed, errors.Join(err, failed)
+		}
+	}
 }
 
 // collectAnswers takes up the answer of the batch that was sent.

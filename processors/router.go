@@ -61,7 +61,10 @@ func (r *router) run(ctx context.Context) error {
 		began := r.now()
 		err := r.session(ctx)
 		if ctx.Err() != nil {
-			return ended(err)
+			if ended(err) != nil { // what it had not committed is routed by the next owner
+				r.logger.Warn("session failed while it was to end", "group", r.group, "err", err)
+			}
+			return nil
 		}
 		r.failed.Store(&err)
 		r.logger.Warn("session failed, a new one is opened", "group", r.group, "err", err, "retry_in", backoff)

@@ -30,6 +30,13 @@ type store struct {
 		sync.Mutex
 		next uint32 // the next task id
 	}
+
+	// The batch on its way into the database. What may read something of it waits; see scanNow.
+	later struct {
+		sync.Mutex
+		done chan struct{} // nil: there is none
+		err  error         // of any; the store is of no more use
+	}
 }
 
 // position says which prefix of a task's changelog the store holds.
@@ -91,7 +98,7 @@ func (s *store) loadNextID() error {
 
 // close flushes what is in memory, so that the next start restores nothing, and closes the database.
 func (s *store) close() error {
-	return errors.Join(s.db.Flush(), s.db.Close())
+	return errors.Join(s.wait(), s.db.Flush(), s.db.Close())
 }
 
 func taskKey(topic string, partition int32) []byte {
@@ -101,6 +108,9 @@ func taskKey(topic string, partition int32) []byte {
 
 // task returns the id and the position of a task, making it when it is new.
 func (s *store) task(topic string, partition int32) (id uint32, pos position, err error) {
+	if err := s.wait(); err != nil {
+		return 0, pos, err
+	}
 	v, closer, err := s.db.Get(taskKey(topic, partition))
 	switch {
 	case err == nil:
@@ -137,6 +147,9 @@ func appendData(dst []byte, id uint32, key []byte) []byte {
 
 // wipe forgets all of a task.
 func (s *store) wipe(topic string, partition int32, id uint32) error {
+	if err := s.wait(); err != nil {
+		return err
+	}
 	b := s.db.NewBatch()
 	err := errors.Join(
 		b.DeleteRange(appendData(nil, id, nil), appendData(nil, id+1, nil), nil),
@@ -181,10 +194,54 @@ func (sb *storeBatch) commit() error {
 	return sb.b.Close()
 }
 
+// commitLater commits the batch in a goroutine of its own, when the one before it has been, and calls written after it.
+// The error is an earlier batch's.
+func (s *store) commitLater(sb *storeBatch, written func()) error {
+	if err := s.wait(); err != nil {
+		sb.discard()
+		return err
+	}
+	done := make(chan struct{})
+	s.later.Lock()
+	s.later.done = done
+	s.later.Unlock()
+	go func() {
+		defer close(done)
+		err := sb.commit()
+		s.later.Lock()
+		s.later.done, s.later.err = nil, err
+		s.later.Unlock()
+		written()
+	}()
+	return nil
+}
+
+// wait returns when no batch is on its way.
+func (s *store) wait() error {
+	s.later.Lock()
+	done, err := s.later.done, s.later.err
+	s.later.Unlock()
+	if done == nil {
+		return err
+	}
+	<-done
+	s.later.Lock()
+	defer s.later.Unlock()
+	return s.later.err
+}
+
 func (sb *storeBatch) discard() { _ = sb.b.Close() }
 
 // get returns the value of one key of a task, nil when there is none. The value is the caller's.
 func (s *store) get(id uint32, key []byte) ([]byte, error) {
+	if err := s.wait(); err != nil {
+		return nil, err
+	}
+	return s.getNow(id, key)
+}
+
+// getNow is get for a key that the batch on its way does not have.
+func (s *store) getNow(id uint32, key []byte) ([]byte, error) {
 	v, closer, err := s.db.Get(appendData(nil, id, key))
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, nil
@@ -202,6 +259,14 @@ var errStop = errors.New("stop")
 // scan calls fn for the keys of a task that start with prefix and are at or after from (nil: all), in order. The slices
 // are valid during the call. fn may return errStop.
 func (s *store) scan(id uint32, prefix, from []byte, fn func(key, value []byte) error) error {
+	if err := s.wait(); err != nil {
+		return err
+	}
+	return s.scanNow(id, prefix, from, fn)
+}
+
+// scanNow is scan for keys that the batch on its way does not have.
+func (s *store) scanNow(id uint32, prefix, from []byte, fn func(key, value []byte) error) error {
 	lower := appendData(nil, id, prefix)
 	opts := &pebble.IterOptions{LowerBound: lower, UpperBound: upperBound(lower)}
 	if from != nil {

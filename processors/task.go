@@ -95,11 +95,14 @@ type viewState struct {
 	fp       [8]byte
 	entities map[string]*entry
 	dirty    []*entry // changed by the open transaction
-	pending  []*entry // not yet published; each is in entities
-	lookFor  []string // keys to publish that may not be in memory: loaded when their turn comes
-	bytes    int      // of entities, about
-	added    uint64   // entities ever put into pending
-	sent     uint64   // entities ever taken out of it
+	// Those of dirty whose last changes are not in the changelog yet, and the cells of those that were produced early.
+	unflushed []*entry
+	produced  map[*entry][]feature.Cell
+	pending   []*entry // not yet published; each is in entities
+	lookFor   []string // keys to publish that may not be in memory: loaded when their turn comes
+	bytes     int      // of entities, about
+	added     uint64   // entities ever put into pending
+	sent      uint64   // entities ever taken out of it
 
 	log                  *featureLog // nil: the view keeps none
 	headField, tailField string
@@ -113,12 +116,13 @@ type entry struct {
 	feature.Entity
 	key string
 	// tailAt is the input offset in the version of the tail that Redis was sent for this entity (R11); noTail if none was.
-	tailAt  int64
-	resend  bool  // what Redis holds is not known: the tail goes with the next publish
-	size    int32 // as last counted in viewState.bytes
-	dirty   bool  // in viewState.dirty
-	pending bool  // in viewState.pending
-	used    bool  // since the last eviction pass
+	tailAt    int64
+	resend    bool  // what Redis holds is not known: the tail goes with the next publish
+	size      int32 // as last counted in viewState.bytes
+	dirty     bool  // in viewState.dirty
+	unflushed bool  // in viewState.unflushed
+	pending   bool  // in viewState.pending
+	used      bool  // since the last eviction pass
 }
 
 const noTail = -1

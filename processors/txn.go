@@ -20,6 +20,7 @@ type txnRecords struct {
 	used  int // records of the last slab
 	arena []byte
 	parts []txnPart
+	of    map[*task]int // into parts
 
 	mu struct {
 		sync.Mutex // promises come on the client's goroutines
@@ -45,6 +46,7 @@ func (x *txnRecords) reset() {
 	x.arena = make([]byte, 0, min(cap(x.arena), 8<<20)) // the client may still hold the old one
 	clear(x.parts)
 	x.parts = x.parts[:0]
+	clear(x.of)
 	x.mu.Lock()
 	x.mu.err = nil
 	x.mu.Unlock()
@@ -107,6 +109,43 @@ func (x *txnRecords) add(ctx context.Context, s *session, p *txnPart, key, value
 	x.finish(ctx, s, p, start, value)
 }
 
+// part returns what a task contributes. The pointer is valid until another task's part is asked for.
+func (x *txnRecords) part(t *task) *txnPart {
+	i, ok := x.of[t]
+	if !ok {
+		if x.of == nil {
+			x.of = map[*task]int{}
+		}
+		i = len(x.parts)
+		x.of[t] = i
+		x.parts = append(x.parts, txnPart{t: t, metaAt: -1})
+	}
+	return &x.parts[i]
+}
+
+// The loop has time to spare when a poll returns fewer records than quietPoll. What has changed is then produced every
+// earlyFlush, so that little is left to do when the transaction ends, for which the loop stands still. Under load it is
+// not: an entity that changes many times in a transaction is better written once.
+const (
+	quietPoll  = 1000
+	earlyFlush = 20 * time.Millisecond
+)
+
+// flushEarly produces the changelog records of what the open transaction has changed so far.
+func (m *materializer) flushEarly(ctx context.Context) {
+	now := m.now()
+	if !m.inTxn || m.doomed || m.polled >= quietPoll || now.Sub(m.lastFlush) < earlyFlush {
+		return
+	}
+	m.lastFlush = now
+	ctx = context.WithoutCancel(ctx) // a stop commits what was produced early
+	for _, t := range m.running {
+		if t.touched {
+			m.flushTask(ctx, t, true)
+		}
+	}
+}
+
 // flush produces the changelog records of everything that the open transaction changed, and each touched task's meta
 // record after them.
 func (m *materializer) flush(ctx context.Context) {
@@ -114,16 +153,11 @@ func (m *materializer) flush(ctx context.Context) {
 		if !t.touched || t.state != taskRunning {
 			continue
 		}
-		m.txn.parts = append(m.txn.parts, txnPart{t: t, meta: t.now})
-		m.txn.parts[len(m.txn.parts)-1].meta.views = slices.Clone(t.now.views)
-		p := &m.txn.parts[len(m.txn.parts)-1]
-		for _, k := range t.erased {
-			m.txn.add(ctx, m.sess, p, k, nil)
-		}
+		p := m.txn.part(t)
+		p.meta = t.now
+		p.meta.views = slices.Clone(t.now.views)
 		m.sweep(ctx, t, p)
-		for _, v := range t.views {
-			m.flushView(ctx, p, v)
-		}
+		m.flushTask(ctx, t, false)
 		if t.ids != nil {
 			for k, id := range t.ids.fresh {
 				m.txn.add(ctx, m.sess, p, []byte(k), id.append(nil))
@@ -144,16 +178,35 @@ func (m *materializer) flush(ctx context.Context) {
 	}
 }
 
+// flushTask produces the cells of a task that have changed since they were last produced, after the deletions of what was
+// erased: a cell in t.erased is older than every change that is not produced yet.
+func (m *materializer) flushTask(ctx context.Context, t *task, early bool) {
+	p := m.txn.part(t)
+	for _, k := range t.erased {
+		m.txn.add(ctx, m.sess, p, k, nil)
+	}
+	t.erased = t.erased[:0]
+	for _, v := range t.views {
+		m.flushView(ctx, p, v, early)
+	}
+}
+
 // flushView produces the changed cells of a view's changed entities.
-func (m *materializer) flushView(ctx context.Context, p *txnPart, v *viewState) {
+func (m *materializer) flushView(ctx context.Context, p *txnPart, v *viewState, early bool) {
 	x := m.txn
-	for _, e := range v.dirty {
+	for _, e := range v.unflushed {
+		e.unflushed = false
 		v.layout.Flush(&e.Entity, &v.cells, func(c feature.Cell, cell []byte) {
 			start := x.begin()
 			x.arena = feature.AppendCellKey(append(x.arena, kindCell), v.fp, e.keyBytes(), c)
 			x.finish(ctx, m.sess, p, start, cell)
+			if early {
+				v.produced[e] = append(v.produced[e], c)
+			}
 		})
 	}
+	clear(v.unflushed)
+	v.unflushed = v.unflushed[:0]
 }
 
 // end ends the open transaction: with a commit, unless it is doomed. What did not commit is in doubt (R5).
@@ -166,18 +219,12 @@ func (m *materializer) end(ctx context.Context) error {
 		flushCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 		defer cancel()
 		m.flush(flushCtx)
-		if err := m.sess.flush(ctx); err != nil {
-			return err
-		}
-		if err := m.txn.err(); err != nil {
-			m.logger.Warn("a record of the transaction was not produced; the transaction is aborted", "err", err)
-			commit = kgo.TryAbort
-		}
 	}
-	committed, err := m.sess.end(ctx, commit)
+	committed, err := m.publishWhile(func() (bool, error) { return m.finish(ctx, commit) })
 	m.inTxn, m.doomed = false, false
 	m.met.transaction("materialize", committed, err, m.now().Sub(began))
 	if err != nil {
+		err = errors.Join(err, m.store.wait())
 		for _, t := range m.tasks {
 			t.rollback()
 		}
@@ -189,9 +236,26 @@ func (m *materializer) end(ctx context.Context) error {
 	return m.settleCommitted()
 }
 
+// finish waits until the outcome of the transaction's records is known and ends it. It touches nothing but the session.
+func (m *materializer) finish(ctx context.Context, how kgo.TransactionEndTry) (committed bool, err error) {
+	if how == kgo.TryCommit {
+		if err := m.sess.flush(ctx); err != nil {
+			return false, err
+		}
+		if err := m.txn.err(); err != nil {
+			m.logger.Warn("a record of the transaction was not produced; the transaction is aborted", "err", err)
+			how = kgo.TryAbort
+		}
+	}
+	return m.sess.end(ctx, how)
+}
+
 // recover takes the tasks back to their committed state after an abort: memory is dropped, and each task catches up
 // from its changelog before it goes on, in case the abort was a commit after all.
 func (m *materializer) recover() error {
+	if err := m.store.wait(); err != nil {
+		return err // entities that are dropped now are loaded again
+	}
 	m.txn.reset()
 	var group []*task
 	for _, t := range m.tasks {
@@ -205,9 +269,14 @@ func (m *materializer) recover() error {
 	return err
 }
 
-// settleCommitted writes what has been committed to the store, in one batch with the positions.
+// settleCommitted gives what has been committed to the store, in one batch with the positions. It is written while the
+// next transaction is under way; whoever reads the store waits for it.
 func (m *materializer) settleCommitted() error {
 	defer m.txn.reset()
+	if err := m.store.wait(); err != nil {
+		return err
+	}
+	m.evict() // not what this transaction changed: the store does not have it yet
 	now := m.now()
 	b := m.store.batch(len(m.txn.arena) + len(m.txn.parts)*256)
 	for i := range m.txn.parts {
@@ -225,22 +294,19 @@ func (m *materializer) settleCommitted() error {
 			return fmt.Errorf("write the local store: %w", err)
 		}
 	}
-	if err := b.commit(); err != nil {
+	if err := m.store.commitLater(b, func() { m.met.storeSeconds.Observe(m.now().Sub(now).Seconds()) }); err != nil {
 		return err
 	}
-	m.met.storeSeconds.Observe(m.now().Sub(now).Seconds())
 	for i := range m.txn.parts {
 		t := m.txn.parts[i].t
 		t.committed, t.touched = m.txn.parts[i].meta, false
-		t.erased = t.erased[:0]
 		for _, v := range t.views {
 			v.settled()
 		}
 		if t.ids != nil {
-			clear(t.ids.fresh)
+			t.ids.commit()
 		}
 	}
-	m.evict()
 	return nil
 }
 
@@ -306,6 +372,9 @@ func (m *materializer) drain(ctx context.Context) error {
 // rememberPositions marks the stores of the tasks at hand as current now, so that a long pause of the instance is
 // reckoned from its end and not from the last event.
 func (m *materializer) rememberPositions() error {
+	if err := m.store.wait(); err != nil {
+		return err // a position must not be there before what it stands for
+	}
 	b := m.store.batch(0)
 	now := m.now().Unix()
 	for _, t := range m.tasks {

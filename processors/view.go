@@ -15,6 +15,7 @@ func newViewState(project string, v *config.View, epoch uint64, expire time.Dura
 	s := &viewState{
 		project: project, view: v, layout: v.Layout, epoch: epoch, fp: [8]byte(v.Fingerprint),
 		entities: map[string]*entry{},
+		produced: map[*entry][]feature.Cell{},
 		expire:   expire,
 		inputs:   inputs.New(v),
 	}
@@ -54,10 +55,12 @@ func (v *viewState) get(t *task, key []byte) (*entry, error) {
 	return e, nil
 }
 
-// load fills an entry from the store.
+// load fills an entry from the store. It need not wait for what is on its way there: that is of entities that were in
+// memory when it was handed over, and none leaves it before the next commit (see settleCommitted), or after a rollback,
+// which waits.
 func (v *viewState) load(t *task, e *entry) error {
 	prefix := append([]byte{kindCell}, feature.AppendEntityPrefix(nil, v.fp, e.keyBytes())...)
-	return t.store.scan(t.id, prefix, nil, func(key, value []byte) error {
+	return t.store.scanNow(t.id, prefix, nil, func(key, value []byte) error {
 		_, _, cell, err := feature.ParseCellKey(key[1:])
 		if err == nil {
 			err = v.layout.Restore(&e.Entity, cell, value)
@@ -81,6 +84,10 @@ func (v *viewState) markDirty(e *entry) {
 	if !e.dirty {
 		e.dirty = true
 		v.dirty = append(v.dirty, e)
+	}
+	if !e.unflushed {
+		e.unflushed = true
+		v.unflushed = append(v.unflushed, e)
 	}
 }
 
@@ -133,10 +140,13 @@ func (v *viewState) rollback() {
 // settled clears the marks of the transaction that ended.
 func (v *viewState) settled() {
 	for _, e := range v.dirty {
-		e.dirty = false
+		e.dirty, e.unflushed = false, false
 	}
 	clear(v.dirty)
 	v.dirty = v.dirty[:0]
+	clear(v.unflushed)
+	v.unflushed = v.unflushed[:0]
+	clear(v.produced)
 }
 
 // evict drops entities that were not used since the last pass, clean and published ones only, until `free` bytes are
