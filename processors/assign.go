@@ -107,8 +107,8 @@ func (m *materializer) start(tp topicPartition, d restored) {
 			"Restore the changelog, or give the views new names to build them anew", t.name(), d.committed, t.in.changelog))
 		return
 	case added != nil && t.in.repartitioned() && d.first > 0:
-		m.stop(t, fmt.Errorf("%s: feature view %s was added later, and the repartition topic no longer has the records from its beginning: its numbers would be wrong",
-			t.name(), added.view.Name))
+		m.stop(t, fmt.Errorf("%s: feature view %s was added later, and the repartition topic no longer has the records from its beginning: its numbers would be wrong. "+
+			"`freshet apply` builds it from the source", t.name(), added.view.Name))
 		return
 	}
 	first := d.first

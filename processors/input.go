@@ -26,7 +26,7 @@ type input struct {
 	topicID     [16]byte
 	sourceID    [16]byte // of the source topic
 	changelogID [16]byte
-	epochs      []uint64 // of views, in order
+	bound       []boundView // the states of views, in order; changed by the loop only
 }
 
 // repartitioned reports whether the input is a topic that the router writes.

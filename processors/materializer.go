@@ -48,7 +48,8 @@ type materializer struct {
 	lastPositions time.Time
 	turned        atomic.Int64 // when the last round began, Unix nanoseconds
 	lastCanary    time.Time
-	forgotten     []string // canary names of released tasks
+	forgotten     []string                    // canary names of released tasks
+	rebound       atomic.Pointer[[]boundView] // other states of the views, which the next session takes up
 
 	taken       int64 // records taken up since the start
 	deadLetters int64
@@ -94,6 +95,10 @@ func (m *materializer) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return errors.Join(ended(err), m.rememberPositions())
 		}
+		if errors.Is(err, errRebound) {
+			m.logger.Info("a view's state was built anew; its tasks go on with it")
+			continue
+		}
 		m.logger.Warn("session failed, a new one is opened", "group", m.topo.materializeGroup(), "err", err, "retry_in", backoff)
 		m.met.sessions.Inc()
 		if m.now().Sub(joined) > time.Minute {
@@ -112,6 +117,7 @@ func (m *materializer) session(ctx context.Context) error {
 	for _, t := range m.tasks {
 		t.released.Store(true)
 	}
+	m.rebind()
 	m.tasks, m.running = map[topicPartition]*task{}, nil
 	m.inTxn, m.doomed = false, false
 	m.txn = &txnRecords{} // a client that was given up may still write to the old one
@@ -140,6 +146,9 @@ func (m *materializer) session(ctx context.Context) error {
 func (m *materializer) step(ctx context.Context) error {
 	m.turned.Store(m.now().UnixNano())
 	if !m.inTxn {
+		if m.rebound.Load() != nil {
+			return errRebound
+		}
 		m.sess.allowRebalance()
 		if err := m.between(ctx); err != nil {
 			return err

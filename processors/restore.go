@@ -140,6 +140,9 @@ func (r *restorer) restore(ctx context.Context, group []*task) error {
 		d := byLog[tp]
 		d.pos.offset, d.pos.at = at[tp], r.now().Unix() // past holes that no record spoke of
 		w.touched[d] = true
+		if err := w.takenUp(d); err != nil {
+			return err
+		}
 		if err := w.flush(); err != nil {
 			return err
 		}
@@ -241,6 +244,9 @@ func (r *restorer) open(ctx context.Context, group []*task) (*kgo.Client, map[to
 				return nil, nil, nil, err
 			}
 			d.pos = position{topicID: d.t.in.changelogID, offset: starts[tp], at: r.now().Unix()}
+		}
+		if err := r.rewind(d, starts[tp]); err != nil {
+			return nil, nil, nil, err
 		}
 		at[tp] = d.pos.offset
 		if from[tp.topic] == nil {

@@ -168,31 +168,28 @@ func describe(ctx context.Context, adm *kadm.Client, names []string) (map[string
 
 // recordViews compares every view with what the plane topic says of it, and learns the epochs.
 func (r *Runtime) recordViews(ctx context.Context) error {
-	g := registry{topic: r.topo.planeTopic(), txnID: r.topo.prefix + "plane", client: r.client, now: r.now, admit: r.admitAdded}
-	var wanted []viewRecord
-	for _, in := range r.topo.inputs {
-		for _, v := range in.views {
-			wanted = append(wanted, wantedRecord(v, in.sourceID, in.partitions))
-		}
-	}
-	epochs, err := g.record(ctx, wanted)
+	g := r.registry()
+	g.admit = r.admitAdded
+	records, err := g.record(ctx, r.wantedRecords())
 	if err != nil {
 		return err
 	}
-	for _, in := range r.topo.inputs {
-		in.epochs, epochs = epochs[:len(in.views)], epochs[len(in.views):]
+	bound, err := bindAll(records)
+	if err != nil {
+		return err
 	}
+	r.bind(bound)
 	return nil
 }
 
 // admitAdded refuses views that are added to a source whose history cannot be counted again: a view that comes later
 // reads its input from the beginning, and of a source with an event_id the ids of old events are forgotten by then.
-func (r *Runtime) admitAdded(recorded map[string]viewRecord) error {
+func (r *Runtime) admitAdded(recorded map[string]ViewRecord) error {
 	var errs []error
 	for _, in := range r.topo.inputs {
 		var old, added string
 		for _, v := range in.views {
-			if _, ok := recorded[v.Name]; ok {
+			if have, ok := recorded[v.Name]; ok && !have.Dropped {
 				old = v.Name
 			} else {
 				added = v.Name
@@ -200,7 +197,7 @@ func (r *Runtime) admitAdded(recorded map[string]viewRecord) error {
 		}
 		if old != "" && added != "" && in.source.EventID >= 0 {
 			errs = append(errs, fmt.Errorf("feature view %q is new on source %q, where %q has counted events already: the source has an event_id, and the ids of earlier events "+
-				"are not all remembered, so they cannot be counted again. Define the source a second time under another name for the new view", added, in.source.Name, old))
+				"are not all remembered, so they cannot be counted again. `freshet apply` builds it from the source itself", added, in.source.Name, old))
 		}
 	}
 	return errors.Join(errs...)
@@ -279,6 +276,7 @@ func (r *Runtime) Run(ctx context.Context) error {
 		wg.Go(func() { errs[i] = rt.run(ctx) })
 	}
 	wg.Go(func() { errs[len(r.rts)] = r.mat.run(ctx) })
+	wg.Go(func() { r.watchStates(ctx) })
 	wg.Wait()
 	return errors.Join(append(errs, r.mat.store.close())...)
 }

@@ -92,7 +92,7 @@ type viewState struct {
 	index    int // into task.views, and the views of its meta
 	layout   *feature.Layout
 	epoch    uint64
-	fp       [8]byte
+	fp       [8]byte // the id of its state: see StateID
 	entities map[string]*entry
 	dirty    []*entry // changed by the open transaction
 	// Those of dirty whose last changes are not in the changelog yet, and the cells of those that were produced early.
@@ -104,6 +104,7 @@ type viewState struct {
 	added     uint64   // entities ever put into pending
 	sent      uint64   // entities ever taken out of it
 
+	bootstrap            *Bootstrap  // what the state had counted when it was built out of band; nil if it was not
 	log                  *featureLog // nil: the view keeps none
 	headField, tailField string
 	expire               time.Duration
@@ -144,7 +145,7 @@ func newTask(in *input, partition int32, st *store, met *metrics, p *config.Plan
 	t.online.next = -1
 	t.counts.dead = map[ingest.Class]int{}
 	for i, v := range in.views {
-		s := newViewState(p.Project, v, in.epochs[i], expiry(p, v.Entity))
+		s := newViewState(p.Project, v, in.bound[i], expiry(p, v.Entity))
 		s.key = slices.IndexFunc(t.keys, func(k entityKey) bool { return k.entity == v.Entity })
 		if s.key < 0 {
 			s.key = len(t.keys)
@@ -167,13 +168,13 @@ func (t *task) name() string { return taskName(t.in.topic, t.partition) }
 func (t *task) restoredTo(d restored, first int64) int64 {
 	t.id, t.pos, t.state = d.id, d.pos, taskRunning
 	if d.meta.none() {
-		d.meta.next = first
+		d.meta = t.firstMeta(first)
 	}
 	t.committed = meta{next: d.meta.next, streamTime: d.meta.streamTime, views: make([]viewMeta, len(t.views))}
 	for i, v := range t.views {
 		next, ok := d.meta.of(v.fp)
 		if !ok {
-			next = min(first, d.meta.next)
+			next = v.beginning(t.partition, min(first, d.meta.next))
 		}
 		t.committed.views[i] = viewMeta{v.fp, next}
 	}
@@ -217,10 +218,11 @@ func (t *task) skipTo(first int64) {
 	t.toCommitted()
 }
 
-// addedLater returns the first view that the meta record of a restored task does not know, nil if it knows all.
+// addedLater returns the first view that the meta record of a restored task does not know and that was not built out of
+// band, nil if there is none.
 func (t *task) addedLater(m meta) *viewState {
 	for _, v := range t.views {
-		if _, ok := m.of(v.fp); !ok {
+		if _, ok := m.of(v.fp); !ok && v.bootstrap == nil {
 			return v
 		}
 	}
@@ -325,7 +327,7 @@ func (t *task) applyRow(rec *kgo.Record, order *feature.Order) error {
 	t.now.streamTime = max(t.now.streamTime, order.Time)
 	t.counts.applied++
 	for i, v := range t.views {
-		if rec.Offset < t.now.views[i].next {
+		if rec.Offset < t.now.views[i].next || v.bootstrap != nil && v.bootstrap.counted(order) {
 			continue
 		}
 		if err := t.applyView(v, order); err != nil {

@@ -11,15 +11,15 @@ import (
 	"github.com/freshet-io/freshet/internal/online"
 )
 
-func newViewState(project string, v *config.View, epoch uint64, expire time.Duration) *viewState {
+func newViewState(project string, v *config.View, b boundView, expire time.Duration) *viewState {
 	s := &viewState{
-		project: project, view: v, layout: v.Layout, epoch: epoch, fp: [8]byte(v.Fingerprint),
+		project: project, view: v, layout: v.Layout, epoch: b.epoch, fp: [8]byte(b.state), bootstrap: b.bootstrap,
 		entities: map[string]*entry{},
 		produced: map[*entry][]feature.Cell{},
 		expire:   expire,
 		inputs:   inputs.New(v),
 	}
-	s.headField, s.tailField = online.Fields(v.Name, v.Fingerprint)
+	s.headField, s.tailField = online.Fields(v.Name, b.state)
 	return s
 }
 
