@@ -52,10 +52,9 @@
 //	24  u8   source ordinal; 255: a probe
 //	25  i32  partition, big-endian, sign bit flipped; of a probe 0
 //	29  i64  offset, likewise; of a probe its row
-//	37  u8   1: a tombstone
-//	         i64 event time, little-endian; only if it is not what is sorted by
-//	         the values of Query.Fields, each a type byte, then 1 byte (bool), 8 (numbers, times) or uvarint length and bytes;
-//	         a null is the type byte 0
+//	37  u8   1: a tombstone; 2: the event time follows
+//	         i64 event time, little-endian, where it is not what is sorted by
+//	         the values of Query.Fields, as package rowbytes writes them
 //
 // With event ids, records pass another sorter first, under the hash of entity and id, by arrival.
 package replay

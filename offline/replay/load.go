@@ -6,6 +6,7 @@ import (
 
 	"github.com/freshet-io/freshet/internal/feature"
 	"github.com/freshet-io/freshet/offline"
+	"github.com/freshet-io/freshet/offline/rowbytes"
 	"github.com/freshet-io/freshet/offline/spill"
 )
 
@@ -156,7 +157,7 @@ func (ld *loader) encode(e *entity, m *offline.Meta) {
 		return
 	}
 	for _, f := range ld.l.q.Fields {
-		ld.rec = appendValue(ld.rec, &ld.row[f])
+		ld.rec = rowbytes.Append(ld.rec, &ld.row[f])
 	}
 }
 
@@ -182,7 +183,7 @@ func (l *Log) parseEvent(rec []byte, h *head, ev *Event) (tombstone bool, err er
 		return true, nil
 	}
 	for _, f := range l.q.Fields {
-		if b, err = parseValue(b, &ev.Row[f]); err != nil {
+		if b, err = rowbytes.Parse(b, &ev.Row[f]); err != nil {
 			return false, err
 		}
 	}

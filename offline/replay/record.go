@@ -3,7 +3,6 @@ package replay
 import (
 	"encoding/binary"
 	"errors"
-	"unsafe"
 
 	"github.com/freshet-io/freshet/internal/feature"
 )
@@ -44,61 +43,4 @@ func parseHead(rec []byte) head {
 	}
 }
 
-// appendValue appends one value.
-func appendValue(dst []byte, v *feature.Value) []byte {
-	t := v.Type()
-	dst = append(dst, byte(t))
-	switch t {
-	case feature.Null:
-	case feature.Bool:
-		dst = append(dst, byte(v.Num()))
-	case feature.String, feature.Bytes:
-		dst = binary.AppendUvarint(dst, uint64(len(v.Str())))
-		dst = append(dst, v.Str()...)
-	default:
-		dst = binary.LittleEndian.AppendUint64(dst, v.Num())
-	}
-	return dst
-}
-
 var errRecord = errors.New("a temporary record is damaged")
-
-// parseValue reads the value at the beginning of b, and returns the rest. Text shares b's memory.
-func parseValue(b []byte, v *feature.Value) ([]byte, error) {
-	if len(b) == 0 {
-		return nil, errRecord
-	}
-	t := feature.Type(b[0])
-	b = b[1:]
-	switch t {
-	case feature.Null:
-		*v = feature.Value{}
-		return b, nil
-	case feature.Bool:
-		if len(b) < 1 {
-			return nil, errRecord
-		}
-		*v = feature.BoolValue(b[0] != 0)
-		return b[1:], nil
-	case feature.String, feature.Bytes:
-		n, w := binary.Uvarint(b)
-		if w <= 0 || n > uint64(len(b)-w) {
-			return nil, errRecord
-		}
-		text := b[w : w+int(n)]
-		s := unsafe.String(unsafe.SliceData(text), len(text))
-		if t == feature.String {
-			*v = feature.StringValue(s)
-		} else {
-			*v = feature.BytesValue(s)
-		}
-		return b[w+int(n):], nil
-	case feature.Int64, feature.Float64, feature.Timestamp:
-		if len(b) < 8 {
-			return nil, errRecord
-		}
-		*v = feature.ScalarValue(t, binary.LittleEndian.Uint64(b))
-		return b[8:], nil
-	}
-	return nil, errRecord
-}
