@@ -182,6 +182,13 @@ func (r *Runtime) recordViews(ctx context.Context) error {
 	return nil
 }
 
+// MemoryLimit is where the garbage collector of a process with a runtime should begin to work harder: entities in memory,
+// half as much again that is on its way to be collected, and what does not depend on them.
+func MemoryLimit(p *config.Plane) int64 {
+	cache := p.Processing.StateCacheBytes
+	return cache + cache/2 + 544<<20
+}
+
 // admitAdded refuses views that are added to a source whose history cannot be counted again: a view that comes later
 // reads its input from the beginning, and of a source with an event_id the ids of old events are forgotten by then.
 func (r *Runtime) admitAdded(recorded map[string]ViewRecord) error {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -38,6 +40,9 @@ func startRuntime(ctx context.Context, plane *config.Plane, opts []kgo.Opt, redi
 	})
 	if err != nil {
 		return nil, errors.Join(err, r.rdb.Close())
+	}
+	if os.Getenv("GOMEMLIMIT") == "" { // as deploy/node does
+		debug.SetMemoryLimit(processors.MemoryLimit(plane))
 	}
 	runCtx, stop := context.WithCancel(ctx)
 	r.stop = stop

@@ -19,6 +19,7 @@ import (
 	"github.com/freshet-io/freshet/internal/lifecycle"
 	"github.com/freshet-io/freshet/internal/online"
 	"github.com/freshet-io/freshet/internal/telemetry"
+	"github.com/freshet-io/freshet/processors"
 )
 
 // Options are what one process is made of.
@@ -73,14 +74,10 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	if o.Roles.Has(Process) && os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(memoryLimit(o.Plane.Processing.StateCacheBytes))
+		debug.SetMemoryLimit(processors.MemoryLimit(o.Plane))
 	}
 	return n.group.Run(ctx)
 }
-
-// memoryLimit is where the garbage collector begins to work harder: entities in memory, half as much again that is on
-// its way to be collected, and what does not depend on them. It is soft; GOMEMLIMIT overrides it.
-func memoryLimit(cache int64) int64 { return cache + cache/2 + 640<<20 }
 
 // check refuses what cannot run: a role without its services.
 func (o *Options) check() error {
