@@ -128,7 +128,7 @@ func ClickHouse(t testing.TB) (native, web string) {
 	}
 	t.Cleanup(func() {
 		// A database that stays does no harm: its name is nobody else's.
-		_ = askClickHouse(context.Background(), s.Addr, "DROP DATABASE "+name+" SYNC")
+		_ = askClickHouse(context.Background(), s.Addr, "DROP DATABASE "+name)
 	})
 	return clickHouseURL(s.Addr, "clickhouse", name), clickHouseURL(s.Addr, "http", name)
 }

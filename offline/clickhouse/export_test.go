@@ -1,0 +1,47 @@
+package clickhouse
+
+import (
+	"context"
+	"strings"
+
+	"github.com/ClickHouse/ch-go/proto"
+
+	"github.com/freshet-io/freshet/config"
+	"github.com/freshet-io/freshet/offline"
+)
+
+// Number runs a statement in the store's database whose answer is one number.
+func (s *Store) Number(ctx context.Context, sql string) (n int64, err error) {
+	var col proto.ColInt64
+	err = s.server.do(ctx, &query{
+		sql: "SELECT assumeNotNull(toInt64((" + s.inDatabase(sql) + ")))", result: proto.Results{{Data: &col}},
+		block: func() error { n = col[0]; return nil },
+	})
+	return n, err
+}
+
+// Exec runs a statement.
+func (s *Store) Exec(ctx context.Context, sql string) error { return s.alter(ctx, s.inDatabase(sql)) }
+
+// inDatabase puts the database before the names of a statement, where it stands for "db.".
+func (s *Store) inDatabase(sql string) string {
+	return strings.ReplaceAll(sql, "db.", identifier(s.addr.database)+".")
+}
+
+// DDL is what Prepare runs for a table that is not there.
+func DDL(c config.ClickHouse, t *offline.Table) []string {
+	s, err := Open(c, Options{})
+	if err != nil {
+		return []string{err.Error()}
+	}
+	defer s.Close()
+	n := s.names(t)
+	steps, want, err := s.planRows(t, n, nil, "")
+	if err != nil {
+		return []string{err.Error()}
+	}
+	if c.Cluster != "" {
+		steps = append(steps, s.planAll(t, n, nil, want)...)
+	}
+	return append(steps, layoutOf(c).createView(t, n, want))
+}

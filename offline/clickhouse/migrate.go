@@ -1,0 +1,255 @@
+package clickhouse
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ClickHouse/ch-go/proto"
+
+	"github.com/freshet-io/freshet/internal/feature"
+	"github.com/freshet-io/freshet/offline"
+)
+
+// dbColumn is a column as the database has it.
+type dbColumn struct{ name, typ, comment string }
+
+// Difference is a column, or the sorting, of a table that is not what the definition asks for and that cannot be changed
+// without losing something.
+type Difference struct {
+	Table, Column string // no column: the sorting
+	Have, Want    string
+}
+
+func (d *Difference) Error() string {
+	if d.Column == "" {
+		return fmt.Sprintf("clickhouse: table %s is sorted by (%s), the definition asks for (%s); give the source or view another name, or drop the table",
+			d.Table, d.Have, d.Want)
+	}
+	return fmt.Sprintf("clickhouse: column %s of table %s is %s, the definition asks for %s; give the field another name, or drop the column",
+		d.Column, d.Table, d.Have, d.Want)
+}
+
+// Prepare creates the table, or changes it into what the definition asks for: columns are added and made nullable, nothing is
+// dropped or narrowed. A difference that it will not make is a *Difference.
+func (s *Store) Prepare(ctx context.Context, t *offline.Table) error {
+	steps, err := s.Plan(ctx, t)
+	if err != nil {
+		return err
+	}
+	for _, step := range steps {
+		if err := s.alter(ctx, step); err != nil {
+			return fmt.Errorf("clickhouse: %s: %w", firstLine(step), err)
+		}
+		s.Logger.Info("changed clickhouse", "table", t.Name, "statement", firstLine(step))
+	}
+	_, err = s.load(ctx, t)
+	return err
+}
+
+// Plan returns the statements that Prepare would run, none if the table is as it should be.
+func (s *Store) Plan(ctx context.Context, t *offline.Table) ([]string, error) {
+	var steps []string
+	n := s.names(t)
+	if known, err := s.exists(ctx); err != nil {
+		return nil, err
+	} else if !known {
+		steps = append(steps, "CREATE DATABASE IF NOT EXISTS "+identifier(n.database)+layoutOf(s.conn).onCluster())
+	}
+	have, sorting, err := s.describe(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	more, want, err := s.planRows(t, n, have[n.rows], sorting)
+	if err != nil {
+		return nil, err
+	}
+	steps = append(steps, more...)
+	if s.conn.Cluster != "" {
+		steps = append(steps, s.planAll(t, n, have[n.all], want)...)
+	}
+	if !slices.Equal(have[n.view], want) {
+		steps = append(steps, layoutOf(s.conn).createView(t, n, want))
+	}
+	return steps, nil
+}
+
+// planRows compares the storage table; want is the columns that it will have.
+func (s *Store) planRows(t *offline.Table, n names, have []dbColumn, sorting string) (steps []string, want []dbColumn, err error) {
+	l := layoutOf(s.conn)
+	asked := fields(t)
+	if len(have) == 0 {
+		for _, f := range asked {
+			want = append(want, dbColumn{f.name, f.typeName(), f.comment})
+		}
+		return []string{l.createRows(t, n)}, want, nil
+	}
+	columns, _ := sortColumns(t)
+	if wantSorting := strings.Join(columns, ", "); strings.ReplaceAll(sorting, "`", "") != wantSorting {
+		return nil, nil, &Difference{Table: n.rows, Have: sorting, Want: wantSorting}
+	}
+	alter := "ALTER TABLE " + n.qualified(n.rows) + l.onCluster() + " "
+	after := ""
+	for i := range asked {
+		f := &asked[i]
+		at := slices.IndexFunc(have, func(c dbColumn) bool { return c.name == f.name })
+		col := dbColumn{f.name, f.typeName(), f.comment}
+		if at < 0 {
+			steps = append(steps, alter+"ADD COLUMN IF NOT EXISTS "+f.definition()+after)
+		} else {
+			if col.typ, err = widen(f, have[at].typ); err != nil {
+				return nil, nil, &Difference{Table: n.rows, Column: f.name, Have: have[at].typ, Want: f.typeName()}
+			}
+			if col.typ != have[at].typ {
+				steps = append(steps, alter+"MODIFY COLUMN "+identifier(f.name)+" "+col.typ)
+			}
+			if col.comment != have[at].comment {
+				steps = append(steps, alter+"COMMENT COLUMN "+identifier(f.name)+" "+literal(col.comment))
+			}
+		}
+		want = append(want, col)
+		after = " AFTER " + identifier(f.name)
+	}
+	for _, c := range have {
+		if slices.ContainsFunc(asked, func(f field) bool { return f.name == c.name }) {
+			continue
+		}
+		if s.AllowDrop {
+			steps = append(steps, alter+"DROP COLUMN IF EXISTS "+identifier(c.name))
+		} else {
+			want = append(want, c)
+		}
+	}
+	return steps, want, nil
+}
+
+// widen returns the type that a column of type have gets so that it holds f: have itself, or have with null.
+func widen(f *field, have string) (string, error) {
+	if have == f.typeName() {
+		return have, nil
+	}
+	if f.form.elem == feature.Null { // of the meta columns
+		return "", fmt.Errorf("type %s", have)
+	}
+	t := f.form.elem
+	if f.form.list {
+		t = feature.ListOf(t)
+	}
+	is, ok := parseForm(t, have)
+	if !ok {
+		return "", fmt.Errorf("type %s", have)
+	}
+	is.nullable = is.nullable || f.form.nullable
+	return is.typeName(), nil
+}
+
+// planAll has the distributed table follow the storage. It holds nothing, so it is made anew.
+func (s *Store) planAll(t *offline.Table, n names, have, want []dbColumn) []string {
+	same := len(have) == len(want) && !slices.ContainsFunc(want, func(c dbColumn) bool {
+		return !slices.ContainsFunc(have, func(h dbColumn) bool { return h.name == c.name && h.typ == c.typ })
+	})
+	l := layoutOf(s.conn)
+	switch {
+	case same:
+		return nil
+	case len(have) == 0:
+		return []string{l.createAll(t, n)}
+	}
+	return []string{"DROP TABLE IF EXISTS " + n.qualified(n.all) + l.onCluster(), l.createAll(t, n)}
+}
+
+// firstLine shortens a statement for a message.
+func firstLine(sql string) string {
+	line, _, _ := strings.Cut(sql, "\n")
+	return line
+}
+
+func (s *Store) alter(ctx context.Context, sql string) error {
+	ctx, cancel := context.WithTimeout(ctx, alterTimeout)
+	defer cancel()
+	return s.server.do(ctx, &query{sql: sql})
+}
+
+// exists reports whether there is the database.
+func (s *Store) exists(ctx context.Context) (bool, error) {
+	found := false
+	err := ask(ctx, s.server, &query{
+		sql:    "SELECT name FROM system.databases WHERE name = {database:String}",
+		params: []param{stringParam("database", s.addr.database)},
+		result: discard(),
+		block: func() error {
+			found = true
+			return nil
+		},
+	})
+	if err != nil {
+		return false, fmt.Errorf("clickhouse: look for the database: %w", err)
+	}
+	return found, nil
+}
+
+// describe returns the columns of what a table consists of, by name, and what its storage is sorted by.
+func (s *Store) describe(ctx context.Context, n names) (columns map[string][]dbColumn, sorting string, err error) {
+	var table, name, typ, comment proto.ColStr
+	columns = map[string][]dbColumn{}
+	err = ask(ctx, s.server, &query{
+		sql: "SELECT table, name, type, comment FROM system.columns WHERE database = {database:String} AND has({tables:Array(String)}, table) ORDER BY table, position",
+		params: []param{
+			stringParam("database", n.database), stringsParam("tables", []string{n.rows, n.all, n.view}),
+		},
+		result: proto.Results{{Name: "table", Data: &table}, {Name: "name", Data: &name}, {Name: "type", Data: &typ}, {Name: "comment", Data: &comment}},
+		block: func() error {
+			for i := range table.Rows() {
+				columns[table.Row(i)] = append(columns[table.Row(i)], dbColumn{name.Row(i), typ.Row(i), comment.Row(i)})
+			}
+			return nil
+		},
+	})
+	if err != nil {
+		return nil, "", fmt.Errorf("clickhouse: read the columns of %s: %w", n.view, err)
+	}
+	var key proto.ColStr
+	err = ask(ctx, s.server, &query{
+		sql:    "SELECT sorting_key FROM system.tables WHERE database = {database:String} AND name = {table:String}",
+		params: []param{stringParam("database", n.database), stringParam("table", n.rows)},
+		result: proto.Results{{Name: "sorting_key", Data: &key}},
+		block: func() error {
+			sorting = key.First()
+			return nil
+		},
+	})
+	if err != nil {
+		return nil, "", fmt.Errorf("clickhouse: read the sorting of %s: %w", n.rows, err)
+	}
+	return columns, sorting, nil
+}
+
+// load returns the columns of the storage table, from memory if they are known.
+func (s *Store) load(ctx context.Context, t *offline.Table) ([]dbColumn, error) {
+	n := s.names(t)
+	have, _, err := s.describe(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	if len(have[n.rows]) == 0 {
+		return nil, fmt.Errorf("clickhouse: there is no table %s.%s; freshet apply, or a process with the role offline, creates it", n.database, n.rows)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.forms[t.Name] = have[n.rows]
+	return have[n.rows], nil
+}
+
+func (s *Store) columnsOf(ctx context.Context, t *offline.Table) ([]dbColumn, error) {
+	s.mu.Lock()
+	known := s.mu.forms[t.Name]
+	s.mu.Unlock()
+	if known != nil {
+		return known, nil
+	}
+	return s.load(ctx, t)
+}
+
+// discard takes a result whose values are not looked at: one column of any type.
+func discard() proto.Results { return proto.Results{proto.AutoResult("")} }
