@@ -174,6 +174,14 @@ func (in *instance) stop() {
 	}
 }
 
+// idle reports an error unless all that the instance has taken up is committed.
+func (in *instance) idle() error {
+	if p := in.rt.Progress(); !p.Idle {
+		return fmt.Errorf("a transaction is open: %+v", p)
+	}
+	return nil
+}
+
 func (in *instance) waitReady() {
 	in.w.t.Helper()
 	eventually(in.w.t, "ready", func() error { return in.rt.Ready() })
@@ -326,12 +334,18 @@ func (w *world) compare(view string, key feature.Value, t int64, want []feature.
 
 func (w *world) lookup(view string, key feature.Value, t int64) ([]feature.Value, error) {
 	i := slices.IndexFunc(w.plane.Views, func(v *config.View) bool { return v.Name == view })
+	return w.lookupState(view, w.plane.Views[i].Fingerprint, key, t)
+}
+
+// lookupState looks a view up under the id of one of its states.
+func (w *world) lookupState(view string, state config.Fingerprint, key feature.Value, t int64) ([]feature.Value, error) {
+	i := slices.IndexFunc(w.plane.Views, func(v *config.View) bool { return v.Name == view })
 	v := w.plane.Views[i]
 	k, err := feature.AppendKey(nil, key)
 	if err != nil {
 		return nil, err
 	}
-	headField, tailField := online.Fields(v.Name, v.Fingerprint)
+	headField, tailField := online.Fields(v.Name, state)
 	head, tail := w.redis.get(string(online.AppendKey(nil, w.plane.Project, v.Entity.Name, k)), headField, tailField)
 	out := make([]feature.Value, len(v.Features))
 	want := make([]int, len(out))

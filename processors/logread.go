@@ -35,6 +35,11 @@ func readToEnd(ctx context.Context, cl *kgo.Client, at map[topicPartition]int64,
 	if err != nil {
 		return err
 	}
+	return readUntil(ctx, cl, at, ends, fn, reached)
+}
+
+// readUntil is readToEnd with given ends, which it uses up. Records from an end on may be handed out too.
+func readUntil(ctx context.Context, cl *kgo.Client, at, ends map[topicPartition]int64, fn func(*kgo.Record) error, reached func(topicPartition) error) error {
 	for {
 		for tp, end := range ends {
 			if at[tp] >= end {

@@ -195,3 +195,23 @@ func bind(r *ViewRecord) (boundView, error) {
 func (b *Bootstrap) counted(at *feature.Order) bool {
 	return at.Ordinal == sourceOrdinal && int(at.Partition) < len(b.Source) && at.Offset < b.Source[at.Partition]
 }
+
+// placesOf returns the changelog and the entity of a recorded state. A view that has left the definition has both in its
+// recorded text.
+func (b *Builder) placesOf(rec *ViewRecord) (changelog, entity string, err error) {
+	lines := map[string]string{}
+	for _, line := range strings.Split(rec.Definition, "\n") {
+		if name, value, ok := strings.Cut(line, " "); ok && lines[name] == "" {
+			lines[name] = value
+		}
+	}
+	source, entity, input := lines["source"], lines["entity"], lines["input"]
+	if source == "" || entity == "" || input == "" {
+		return "", "", fmt.Errorf("plane topic: the definition of view %q does not name its source, entity and input", rec.View)
+	}
+	changelog = b.rt.topo.prefix + "changelog." + source
+	if input == "repartitioned" {
+		changelog += "." + entity
+	}
+	return changelog, entity, nil
+}
