@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"time"
 
@@ -111,6 +112,15 @@ type Fingerprint [8]byte
 
 // String returns the fingerprint in hexadecimal, as topics and Redis fields carry it.
 func (f Fingerprint) String() string { return hex.EncodeToString(f[:]) }
+
+// State returns the name of one generation of a definition's state, in cell keys, meta records and Redis fields: the
+// fingerprint itself for generation 0, which the processors build; the others are built anew by `apply` and `backfill`.
+func (f Fingerprint) State(generation uint32) Fingerprint {
+	if generation == 0 {
+		return f
+	}
+	return fingerprint(string(binary.LittleEndian.AppendUint32(f[:], generation)))
+}
 
 // Service is a named list of features that a model asks for, with features derived from them.
 type Service struct {

@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/freshet-io/freshet/config"
 )
 
 // What a task needs to go on with a state that a Builder made beside the running processors. The invariants of it, B1 to
@@ -108,6 +110,35 @@ func (r *Runtime) bind(bound []boundView) {
 	}
 }
 
+// Marks tells readers of the online store which states of the views are whole.
+type Marks interface {
+	MarkGenerations(ctx context.Context, project string, of map[string]map[config.Fingerprint]uint32) error
+}
+
+// mark marks every recorded state. It is done again and again: an online store that was emptied has lost its marks.
+func mark(ctx context.Context, m Marks, p *config.Plane, recorded map[string]ViewRecord) error {
+	if m == nil {
+		return nil
+	}
+	of := map[string]map[config.Fingerprint]uint32{}
+	for _, r := range recorded {
+		if r.Building {
+			continue
+		}
+		for _, s := range r.states() {
+			fp, err := s.fingerprint()
+			if err != nil {
+				return err
+			}
+			if of[r.View] == nil {
+				of[r.View] = map[config.Fingerprint]uint32{}
+			}
+			of[r.View][fp] = max(of[r.View][fp], s.Generation)
+		}
+	}
+	return m.MarkGenerations(ctx, p.Project, of)
+}
+
 // watchEvery is how often a running process looks whether one of its views has been built anew under the same definition.
 const watchEvery = 2 * time.Second
 
@@ -124,6 +155,9 @@ func (r *Runtime) watchStates(ctx context.Context) {
 		current = append(current, in.bound...)
 	}
 	r.registry().watch(ctx, watchEvery, func(recorded map[string]ViewRecord) {
+		if err := mark(ctx, r.opts.Marks, r.plane, recorded); err != nil && ctx.Err() == nil {
+			r.logger.Debug("the views' generations are not marked in the online store", "err", err)
+		}
 		records, fresh, err := reconcile(recorded, r.wantedRecords(), r.now())
 		if err != nil || len(fresh) > 0 {
 			return // a definition that is not ours any more, or a state that was dropped: for the next start to say

@@ -27,6 +27,7 @@ type Options struct {
 	Client     []kgo.Opt // to reach Kafka: internal/kafka.Options
 	Online     OnlineStore
 	Loss       LossDetector
+	Marks      Marks // nil: readers of the online store know the states of the views otherwise
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 	Now        func() time.Time // the wall clock: metrics, intervals and staleness, never a result

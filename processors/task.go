@@ -92,7 +92,7 @@ type viewState struct {
 	index    int // into task.views, and the views of its meta
 	layout   *feature.Layout
 	epoch    uint64
-	fp       [8]byte // the id of its state: see StateID
+	fp       [8]byte // the id of its state: see config.Fingerprint.State
 	entities map[string]*entry
 	dirty    []*entry // changed by the open transaction
 	// Those of dirty whose last changes are not in the changelog yet, and the cells of those that were produced early.

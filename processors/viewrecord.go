@@ -1,14 +1,11 @@
 package processors
 
 import (
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
-
-	"github.com/cespare/xxhash/v2"
 
 	"github.com/freshet-io/freshet/config"
 	"github.com/freshet-io/freshet/internal/feature"
@@ -54,22 +51,18 @@ type TaskBootstrap struct {
 // buildingPrefix begins the name of the record of a state that is being built. No view's name has a slash.
 const buildingPrefix = "building/"
 
-// StateID names a state in cell keys, meta records and Redis fields: the definition's fingerprint for generation 0.
-func StateID(fp config.Fingerprint, generation uint32) config.Fingerprint {
-	if generation == 0 {
-		return fp
-	}
-	b := binary.LittleEndian.AppendUint32(append([]byte(nil), fp[:]...), generation)
-	return config.Fingerprint(binary.BigEndian.AppendUint64(nil, xxhash.Sum64(b)))
-}
-
 // State returns the id of the record's state.
 func (r *ViewRecord) State() (config.Fingerprint, error) {
+	fp, err := r.fingerprint()
+	return fp.State(r.Generation), err
+}
+
+func (r *ViewRecord) fingerprint() (config.Fingerprint, error) {
 	b, err := hex.DecodeString(r.Fingerprint)
 	if err != nil || len(b) != len(config.Fingerprint{}) {
 		return config.Fingerprint{}, fmt.Errorf("plane topic: view %q has the fingerprint %q", r.View, r.Fingerprint)
 	}
-	return StateID(config.Fingerprint(b), r.Generation), nil
+	return config.Fingerprint(b), nil
 }
 
 // states returns the record and its previous ones: all whose state exists.

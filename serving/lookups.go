@@ -31,6 +31,10 @@ type Options struct {
 	// Allow tells whether the caller may read a feature service, or, for "", features by name; nil: everyone may.
 	Allow func(ctx context.Context, service string) bool
 
+	// Generations asks the store which states of the views are whole (online.Client.Generations); nil: those that the
+	// processors build themselves. Until Follow has asked once, lookups are not answered.
+	Generations func(context.Context) (map[string]uint32, error)
+
 	// Ready reports why lookups cannot be answered now, for health checks; nil: always ready.
 	Ready func(context.Context) error
 }
@@ -73,6 +77,7 @@ type Lookups struct {
 
 	logged   atomic.Int64 // when a failure was last logged, Unix nanoseconds
 	unlogged atomic.Int64 // failures since then
+	followed atomic.Bool  // the generations are known
 }
 
 // New returns the lookups of a plane.
@@ -89,6 +94,33 @@ func New(plane *config.Plane, store Fetcher, opts Options) (*Lookups, error) {
 	return l, nil
 }
 
+// followEvery is how often the generations of the views' states are asked for.
+const followEvery = time.Second
+
+// Follow keeps lookups at the newest whole states of the views until ctx ends. An answer that does not come changes nothing.
+func (l *Lookups) Follow(ctx context.Context) {
+	if l.opts.Generations == nil {
+		return
+	}
+	for {
+		ask, cancel := context.WithTimeout(ctx, l.opts.Timeout)
+		g, err := l.opts.Generations(ask)
+		cancel()
+		wait := followEvery
+		if err == nil {
+			l.planner.setGenerations(g)
+			l.followed.Store(true)
+		} else if !l.followed.Load() {
+			wait = followEvery / 10
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // begin returns a batch for a lookup of the plan as of now.
 func (l *Lookups) begin(pl *plan) *batch {
 	b := l.batches.Get().(*batch)
@@ -103,6 +135,9 @@ func (l *Lookups) end(b *batch) {
 	}
 }
 
+// errNotFollowed says that it is not known yet which states of the views are whole.
+var errNotFollowed = errors.New("it has not said yet which states of the views are whole")
+
 // mayRead refuses a caller whose token does not cover what the request asks for.
 func (l *Lookups) mayRead(ctx context.Context, pl *plan) *Error {
 	if l.opts.Allow != nil && !l.opts.Allow(ctx, pl.service) {
@@ -115,6 +150,9 @@ func (l *Lookups) mayRead(ctx context.Context, pl *plan) *Error {
 func (l *Lookups) fetch(ctx context.Context, reqs []online.FetchRequest, out [][][]byte, mem *online.Memory) *Error {
 	if len(reqs) == 0 {
 		return nil
+	}
+	if l.opts.Generations != nil && !l.followed.Load() {
+		return &Error{Kind: Unavailable, Row: -1, Message: "the online store is not available", Err: errNotFollowed}
 	}
 	err := l.store.FetchInto(ctx, reqs, out, mem)
 	switch {

@@ -1,6 +1,7 @@
 package serving
 
 import (
+	"maps"
 	"strings"
 	"sync"
 
@@ -43,6 +44,7 @@ type plan struct {
 
 	names    []string // of the response's columns
 	views    []string // in the order first asked
+	round    int      // of the planner's generations
 	metadata []byte   // the response's JSON after the results, without and with the views
 	withView []byte
 }
@@ -91,8 +93,22 @@ type planner struct {
 	metrics     *metrics
 	maxFeatures int
 
-	mu    sync.RWMutex
-	plans map[string]*plan // by what a face finds cheap: see cached
+	mu          sync.RWMutex
+	plans       map[string]*plan  // by what a face finds cheap: see cached
+	generations map[string]uint32 // of the views' states: see online.Client.Generations
+	round       int               // counts the changes of generations
+}
+
+// setGenerations has lookups read other states of the views from now on. Requests under way end with what they began with.
+func (p *planner) setGenerations(g map[string]uint32) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if maps.Equal(p.generations, g) {
+		return
+	}
+	p.generations = g
+	p.round++
+	clear(p.plans)
 }
 
 // maxPlans bounds the plans kept. Clients ask for few shapes; one that sends ever new ones makes the others resolve
@@ -116,6 +132,9 @@ func (p *planner) keep(key []byte, pl *plan) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if pl.round != p.round {
+		return // it was made for states that have been replaced since
+	}
 	if len(p.plans) >= maxPlans {
 		clear(p.plans)
 	}
@@ -128,8 +147,11 @@ func (p *planner) resolve(s *shape) (*plan, *Error) {
 	if err != nil {
 		return nil, err
 	}
-	pl := &plan{service: s.service}
-	pl.addStored(stored, p.metrics)
+	p.mu.RLock()
+	generations, round := p.generations, p.round
+	p.mu.RUnlock()
+	pl := &plan{service: s.service, round: round}
+	pl.addStored(stored, p.metrics, generations)
 	if err := p.addColumns(pl, s, service); err != nil {
 		return nil, err
 	}
@@ -179,7 +201,7 @@ func tooManyFeatures(most int) *Error {
 
 // addStored groups the features by entity and view, so that a view's values stand together, and remembers where each
 // came to stand.
-func (pl *plan) addStored(stored []config.ServiceFeature, m *metrics) {
+func (pl *plan) addStored(stored []config.ServiceFeature, m *metrics, generations map[string]uint32) {
 	type place struct{ group, view, want int }
 	places := make([]place, len(stored))
 	groupOf := make(map[*config.Entity]int)
@@ -196,7 +218,7 @@ func (pl *plan) addStored(stored []config.ServiceFeature, m *metrics) {
 		if !ok {
 			v = len(group.views)
 			viewOf[f.View] = v
-			head, tail := online.Fields(f.View.Name, f.View.Fingerprint)
+			head, tail := online.Fields(f.View.Name, f.View.Fingerprint.State(online.GenerationOf(generations, f.View)))
 			group.fields = append(group.fields, head, tail)
 			group.views = append(group.views, planView{view: f.View, global: len(pl.views), counters: m.views[f.View.Name]})
 			pl.views = append(pl.views, f.View.Name)

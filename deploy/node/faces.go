@@ -83,6 +83,9 @@ func (n *node) newLookups(mux *http.ServeMux, guard *guard) (*serving.Lookups, e
 	lookups, err := serving.New(n.Plane, n.store, serving.Options{
 		Logger: n.Logger, Registerer: n.registry, Version: n.Version,
 		Allow: guard.mayRead(),
+		Generations: func(ctx context.Context) (map[string]uint32, error) {
+			return n.store.Generations(ctx, n.Plane.Project)
+		},
 		Ready: func(ctx context.Context) error {
 			if !n.started.Load() {
 				return errNotStarted
@@ -93,6 +96,11 @@ func (n *node) newLookups(mux *http.ServeMux, guard *guard) (*serving.Lookups, e
 	if err != nil {
 		return nil, err
 	}
+	n.group.Add("generations", 0, func(ctx context.Context, ready func()) error {
+		ready()
+		lookups.Follow(ctx)
+		return nil
+	})
 	handler := guard.lookups(lookups.Handler())
 	mux.Handle("/get-online-features", handler)
 	mux.Handle("/health", handler)

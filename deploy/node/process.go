@@ -16,7 +16,7 @@ const lastCommitWithin = 30 * time.Second
 func (n *node) addProcessors() {
 	n.group.Add("processors", lastCommitWithin, func(ctx context.Context, ready func()) error {
 		rt, err := processors.New(ctx, processors.Options{
-			Plane: n.Plane, Kafka: *n.Plane.Connections.Kafka, Client: n.kafka, Online: n.store, Loss: online.NewLoss(n.store),
+			Plane: n.Plane, Kafka: *n.Plane.Connections.Kafka, Client: n.kafka, Online: n.store, Loss: online.NewLoss(n.store), Marks: n.store,
 			Logger: n.Logger, Registerer: n.registry,
 			CreateSources: n.CreateSources > 0, SourcePartitions: n.CreateSources, AcceptGap: n.AcceptGap,
 		})
