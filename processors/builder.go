@@ -22,6 +22,7 @@ type BuilderOptions struct {
 	Kafka  config.Kafka
 	Client []kgo.Opt // to reach Kafka: internal/kafka.Options
 	Online OnlineStore
+	Fields OnlineFields
 	Logger *slog.Logger
 	Now    func() time.Time
 	Dir    string // for what a build does not hold in memory; it is left as it was found
@@ -88,7 +89,7 @@ func (b *Builder) Build(ctx context.Context, v *config.View, h History, tell fun
 		return err
 	}
 	for i := range dead {
-		if err := b.sweepState(ctx, &dead[i], nil); err != nil {
+		if err := b.sweepState(ctx, &dead[i]); err != nil {
 			return err
 		}
 	}
@@ -146,16 +147,10 @@ func (b *Builder) announce(ctx context.Context, in *input, v *config.View) (rec 
 		rec.Epoch, rec.Building = nextEpoch(recorded, b.opts.Now()), true
 		generation, _ := newest(recorded, v.Name)
 		rec.Generation = generation + 1
-		dead = nil
 		announced := rec
 		announced.View = buildingPrefix + v.Name
-		if d, ok := recorded[announced.View]; ok {
-			dead = append(d.Previous, d)
-			for i := range dead {
-				dead[i].Previous = nil
-			}
-			announced.Previous = dead
-		}
+		dead = deadOf(recorded[announced.View])
+		announced.Previous = dead
 		return []ViewRecord{announced}, nil
 	})
 	return rec, dead, err

@@ -19,7 +19,7 @@ import (
 func (w *world) builder(p *config.Plane, step func(string) error) *Builder {
 	o := w.options(p)
 	return NewBuilder(BuilderOptions{
-		Plane: p, Kafka: o.Kafka, Client: o.Client, Online: w.redis, Logger: o.Logger, Dir: w.t.TempDir(), Step: step,
+		Plane: p, Kafka: o.Kafka, Client: o.Client, Online: w.redis, Fields: w.redis, Logger: o.Logger, Dir: w.t.TempDir(), Step: step,
 	})
 }
 
@@ -260,6 +260,75 @@ func (w *world) leftovers(view string) (int, error) {
 		n += len(cells)
 	}
 	return n, nil
+}
+
+func TestADroppedStateIsGoneAndItsGenerationIsNotUsedAgain(t *testing.T) {
+	w := newWorld(t, "")
+	w.produce(200)
+	in := w.run(nil)
+	eventually(t, "features", w.check)
+	in.stop()
+	changed := w.changed()
+	if err := w.build(changed, "user_orders", nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	found, err := w.builder(changed, nil).Inspect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(found.Retired) != 1 || found.Retired[0].View != "user_orders" || found.Retired[0].Generation != 0 {
+		t.Fatalf("retired: %+v", found.Retired)
+	}
+	old := found.Retired[0]
+	if err := w.builder(changed, crashAt("sweep", 1)).Drop(t.Context(), old); !errors.Is(err, errCrash) {
+		t.Fatal(err)
+	}
+	if err := w.build(changed, "user_orders", nil, nil); err != nil { // cleans up after the drop that died
+		t.Fatal(err)
+	}
+	changelog, _, err := w.builder(changed, nil).placesOf(&old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	state, err := old.State()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cells, err := w.builder(changed, nil).cellsOf(t.Context(), changelog, testPartitions, state)
+	if err != nil || len(cells) != 0 {
+		t.Errorf("%d cells of the dropped state, %v", len(cells), err)
+	}
+	if _, err := w.lookupState("user_orders", state, feature.StringValue(w.events[0].User), w.start.UnixMicro()); err == nil {
+		t.Error("the dropped state is still online")
+	}
+	// The old definition begins again, from the beginning, under a generation that was never used.
+	for _, s := range []string{"user_orders"} {
+		rec := w.stateOf(s)
+		for _, p := range append(rec.Previous, rec) {
+			p.Previous = nil
+			if err := w.builder(changed, nil).Drop(t.Context(), p); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	w.run(nil)
+	eventually(t, "features of the old definition", func() error { return w.compareAll("user_orders") })
+	if rec := w.stateOf("user_orders"); rec.Generation != 3 {
+		t.Errorf("generation %d, want 3", rec.Generation)
+	}
+}
+
+func (w *world) compareAll(view string) error {
+	t := int64(0)
+	for _, e := range w.events {
+		t = max(t, e.At*1000)
+	}
+	for u, es := range byUser(w.events) {
+		if err := w.compareBuilt(view, feature.StringValue(u), t, userOracle(es, t)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // A view that is built anew under the same definition is taken up by processes that run with it.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -198,13 +199,13 @@ func (w *cellWriter) commit(ctx context.Context) error {
 	return nil
 }
 
-// entityFields asks a store to delete fields of entities' hashes.
-type entityFields interface {
+// OnlineFields deletes fields of entities' hashes.
+type OnlineFields interface {
 	DeleteFields(ctx context.Context, keys [][]byte, fields ...string) error
 }
 
-// sweepState deletes every cell of a state from its changelog and, where the store is given, what is online of it.
-func (b *Builder) sweepState(ctx context.Context, rec *ViewRecord, store entityFields) error {
+// sweepState deletes every cell of a state from its changelog, and what is online of it.
+func (b *Builder) sweepState(ctx context.Context, rec *ViewRecord) error {
 	if err := b.opts.Step("sweep"); err != nil {
 		return err
 	}
@@ -225,7 +226,7 @@ func (b *Builder) sweepState(ctx context.Context, rec *ViewRecord, store entityF
 		return err
 	}
 	defer w.close()
-	head, tail := online.Fields(rec.View, state)
+	head, tail := online.Fields(strings.TrimPrefix(rec.View, buildingPrefix), state)
 	var gone [][]byte
 	last := ""
 	for _, c := range live {
@@ -241,11 +242,9 @@ func (b *Builder) sweepState(ctx context.Context, rec *ViewRecord, store entityF
 			return err
 		}
 	}
-	if store != nil {
-		for part := range slices.Chunk(gone, 1000) {
-			if err := store.DeleteFields(ctx, part, head, tail); err != nil {
-				return err
-			}
+	for part := range slices.Chunk(gone, 1000) {
+		if err := b.opts.Fields.DeleteFields(ctx, part, head, tail); err != nil {
+			return err
 		}
 	}
 	return w.commit(ctx)

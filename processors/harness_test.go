@@ -462,6 +462,20 @@ func (r *memoryRedis) Write(_ context.Context, batch []online.Write, out []onlin
 	return nil
 }
 
+func (r *memoryRedis) DeleteFields(_ context.Context, keys [][]byte, fields ...string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, k := range keys {
+		for _, f := range fields {
+			delete(r.fields[string(k)], f)
+		}
+		if len(fields) == 0 {
+			delete(r.fields, string(k))
+		}
+	}
+	return nil
+}
+
 func (r *memoryRedis) write(w online.Write) online.Outcome {
 	h := r.fields[string(w.Key)]
 	if h == nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,6 +30,8 @@ type ViewRecord struct {
 	Previous []ViewRecord `json:"previous,omitempty"`
 	// Dropped says that the state has been deleted; what remains keeps its generation from being used again.
 	Dropped bool `json:"dropped,omitempty"`
+	// Used is the highest generation that a state which has been deleted had, where that is above Generation.
+	Used uint32 `json:"used_generation,omitempty"`
 	// Building marks the record, under a name of its own, of a state that is being built, or whose builder died.
 	Building bool `json:"building,omitempty"`
 }
@@ -83,6 +86,32 @@ func (r *ViewRecord) of(fingerprint string) (ViewRecord, bool) {
 	return ViewRecord{}, false
 }
 
+// without returns the record without one of its states; ok is false if it has no such state.
+func (r ViewRecord) without(state *ViewRecord) (ViewRecord, bool) {
+	states := r.states()
+	i := slices.IndexFunc(states, func(s ViewRecord) bool { return s.Fingerprint == state.Fingerprint && s.Generation == state.Generation })
+	if i < 0 {
+		return r, false
+	}
+	if states = slices.Delete(states, i, i+1); len(states) == 0 {
+		r.Dropped = true
+		return r, true
+	}
+	left := states[0]
+	left.Previous = states[1:]
+	return left, true
+}
+
+// deadOf returns the states that the note of a build names: its own and those that it was to clean up.
+func deadOf(note ViewRecord) []ViewRecord {
+	if note.Fingerprint == "" {
+		return nil
+	}
+	dead := append(slices.Clone(note.Previous), note)
+	dead[len(dead)-1].Previous = nil
+	return dead
+}
+
 // newest returns the highest generation that any state of the view, dropped or being built, has had.
 func newest(recorded map[string]ViewRecord, view string) (generation uint32, ok bool) {
 	for _, name := range []string{view, buildingPrefix + view} {
@@ -91,7 +120,7 @@ func newest(recorded map[string]ViewRecord, view string) (generation uint32, ok 
 			continue
 		}
 		ok = true
-		generation = max(generation, r.Generation)
+		generation = max(generation, r.Generation, r.Used)
 		for _, p := range r.Previous {
 			generation = max(generation, p.Generation)
 		}
