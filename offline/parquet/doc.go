@@ -26,8 +26,9 @@
 //     the partition, they count in the order of their beginnings (what is replaced counts first), and a later one is
 //     read only for the offsets that none before it has. Rows are a function of their offset, so it does not matter whose
 //     are read. An incomplete range that another overlaps is never read.
-//   - P6 A file is replaced by the manifest alone. The manifest with the highest sequence counts; sequences are taken by
-//     exclusive creation, so that of two who replace files at once one fails. A merged file is read if that manifest
+//   - P6 A file is replaced by the manifest alone. The manifest with the highest sequence counts and is never removed;
+//     sequences are taken by exclusive creation, and one that a higher one has passed meanwhile does not count, so that of two
+//     who replace files at once one fails. A merged file is read if that manifest
 //     names it, and a file of a range unless that manifest names it as replaced. The switch is the appearance of one
 //     object.
 //   - P7 A reader loads the manifest, lists the files, and loads the manifest again. It begins anew if the second one has

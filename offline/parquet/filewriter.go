@@ -19,8 +19,9 @@ const (
 	// column's statistics and dictionary are worth their place.
 	rowGroupRows = 128 << 10
 
-	// chunkRows is how many values of a column are handed over at a time.
-	chunkRows = 1024
+	// chunkRows is how many rows are taken apart at a time: their values stay in a core's cache while each column passes
+	// over them.
+	chunkRows = 256
 
 	pageBytes = 256 << 10
 
@@ -108,6 +109,36 @@ func (f *fileWriter) finish(ranges []offline.Range, days []day) error {
 // can be null, else 0; with lists that of an empty list and one more for an element.
 func (f *fileWriter) column(i int, b *offline.Batch, rows []int32) ([]pq.Value, error) {
 	c := &f.layout.columns[i]
+	if c.Type.IsList() {
+		return f.lists(i, b, rows)
+	}
+	out := f.values[:0]
+	for _, r := range rows {
+		v := &b.Values[int(r)*b.Width+i]
+		if v.Type() != c.Type {
+			if !v.IsNull() || !c.Nullable {
+				return nil, wrongType(c, v, &b.Meta[r])
+			}
+			out = append(out, pq.Value{})
+			continue
+		}
+		p := parquetValue(v)
+		if c.Nullable {
+			p = p.Level(0, 1, i)
+		}
+		out = append(out, p)
+	}
+	f.values = out
+	return out, nil
+}
+
+func wrongType(c *offline.Column, v *feature.Value, m *offline.Meta) error {
+	return fmt.Errorf("column %q of %s/%d offset %d is %s, not %s", c.Name, m.Topic, m.Partition, m.Offset, v.Type(), c.Type)
+}
+
+// lists is column for lists.
+func (f *fileWriter) lists(i int, b *offline.Batch, rows []int32) ([]pq.Value, error) {
+	c := &f.layout.columns[i]
 	present := 0
 	if c.Nullable {
 		present = 1
@@ -117,14 +148,11 @@ func (f *fileWriter) column(i int, b *offline.Batch, rows []int32) ([]pq.Value, 
 		v := &b.Values[int(r)*b.Width+i]
 		switch {
 		case v.IsNull() && c.Nullable:
-			out = append(out, pq.NullValue().Level(0, 0, i))
+			out = append(out, pq.Value{})
 		case v.Type() != c.Type:
-			m := &b.Meta[r]
-			return nil, fmt.Errorf("column %q of %s/%d offset %d is %s, not %s", c.Name, m.Topic, m.Partition, m.Offset, v.Type(), c.Type)
-		case !c.Type.IsList():
-			out = append(out, parquetValue(v).Level(0, present, i))
+			return nil, wrongType(c, v, &b.Meta[r])
 		case len(v.List()) == 0:
-			out = append(out, pq.NullValue().Level(0, present, i))
+			out = append(out, pq.Value{}.Level(0, present, i))
 		default:
 			for k := range v.List() {
 				out = append(out, parquetValue(&v.List()[k]).Level(min(k, 1), present+1, i))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -170,4 +171,16 @@ func mustWrite(tb testing.TB, s *Store, t *offline.Table, r offline.Range, b *of
 
 func orders(partition int32, first, end int64) offline.Range {
 	return offline.Range{Topic: "shop.orders", Partition: partition, First: first, End: end}
+}
+
+// fastDir is a folder of the test's own in memory, where there is such a thing: what these tests are about is the order of
+// changes, not the disk.
+func fastDir(tb testing.TB) string {
+	tb.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "freshet-parquet-")
+	if err != nil {
+		return tb.TempDir()
+	}
+	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
 }

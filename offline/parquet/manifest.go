@@ -80,15 +80,9 @@ func decodeManifest(seq int64, content []byte) (*manifest, error) {
 // loadManifest returns the manifest that counts.
 func (s *Store) loadManifest(ctx context.Context, table string) (*manifest, error) {
 	for {
-		objects, err := s.place.list(ctx, table+"/"+manifestDir)
+		seq, err := s.lastSequence(ctx, table)
 		if err != nil {
 			return nil, err
-		}
-		var seq int64
-		for _, o := range objects {
-			if n, ok := parseManifestName(o.name[len(folderOf(o.name))+1:]); ok {
-				seq = max(seq, n)
-			}
 		}
 		if seq == 0 {
 			return &manifest{Version: formatVersion}, nil
@@ -107,6 +101,18 @@ func (s *Store) loadManifest(ctx context.Context, table string) (*manifest, erro
 		}
 		return m, nil
 	}
+}
+
+// lastSequence returns the highest sequence that has a manifest, 0 for none.
+func (s *Store) lastSequence(ctx context.Context, table string) (int64, error) {
+	objects, err := s.place.list(ctx, table+"/"+manifestDir)
+	var seq int64
+	for _, o := range objects {
+		if n, ok := parseManifestName(o.name[len(folderOf(o.name))+1:]); ok {
+			seq = max(seq, n)
+		}
+	}
+	return seq, err
 }
 
 func (s *Store) readAll(ctx context.Context, name string) ([]byte, error) {
@@ -140,6 +146,15 @@ func (s *Store) publish(ctx context.Context, table string, m *manifest) error {
 	}
 	if err != nil {
 		return err
+	}
+	// Superseded manifests are removed, so the name may have been free again. But the last one never is: if there is none
+	// above, this one came after the one that it was made from.
+	last, err := s.lastSequence(ctx, table)
+	if err != nil {
+		return err
+	}
+	if last > m.Seq {
+		return errors.Join(fmt.Errorf("table %s: %w", table, errChanged), s.place.remove(ctx, folder+manifestName(m.Seq)))
 	}
 	return s.place.remove(ctx, folder+manifestName(m.Seq-1))
 }

@@ -13,10 +13,11 @@ import (
 type snapshot struct {
 	table    string
 	manifest *manifest
-	files    []*dataFile // to read, sorted by path
-	ranges   []*stored   // of files and marks, replaced ones too; sorted
-	marks    []*stored   // those of ranges that have only a mark in _empty
-	dead     []string    // names of merged files that nobody can name any more, see P9
+	files    []*dataFile     // to read, sorted by path
+	ranges   []*stored       // of files and marks, replaced ones too; sorted
+	marks    []*stored       // those of ranges that have only a mark in _empty
+	dead     []string        // names of merged files that nobody can name any more, see P9
+	present  map[string]bool // replaced and retired files that are still there
 }
 
 // A dataFile is a file to read.
@@ -95,7 +96,7 @@ func (s *Store) snapshot(ctx context.Context, table string) (*snapshot, error) {
 // sort puts the names of a listing into a snapshot; which ranges are complete and what is read of which file is still
 // to be found out.
 func sort(table string, l *listing) *snapshot {
-	sn := &snapshot{table: table, manifest: l.manifest}
+	sn := &snapshot{table: table, manifest: l.manifest, present: map[string]bool{}}
 	byRange := map[offline.Range]*stored{}
 	rangeOf := func(r offline.Range) *stored {
 		st := byRange[r]
@@ -134,12 +135,19 @@ func sort(table string, l *listing) *snapshot {
 			}
 			continue
 		}
+		if strings.HasPrefix(name, retiredDir+"/") {
+			sn.present[name] = true
+			continue
+		}
 		p, ok := parsePath(name)
 		switch {
-		case !ok || replaced[name]:
+		case !ok:
+		case replaced[name]:
+			sn.present[name] = true
 		case p.merged && !merged[name]:
 			if p.base < l.manifest.Seq {
 				sn.dead = append(sn.dead, name)
+				sn.present[name] = true
 			}
 		case !p.merged:
 			st := rangeOf(p.rng)

@@ -1,6 +1,7 @@
 package parquet
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -22,6 +23,9 @@ func (s *Store) Write(ctx context.Context, t *offline.Table, r offline.Range, b 
 		return fmt.Errorf("write table %s: rows of %d columns; the table has %d", t.Name, b.Width, len(t.Columns))
 	}
 	for i := range b.Meta {
+		if i > 0 && b.Meta[i].Offset <= b.Meta[i-1].Offset {
+			return fmt.Errorf("write table %s: %s: rows are not in the order of their offsets", t.Name, r)
+		}
 		if m := &b.Meta[i]; m.Topic != r.Topic || m.Partition != r.Partition || m.Offset < r.First || m.Offset >= r.End {
 			return fmt.Errorf("write table %s: a row of %s/%d offset %d is not of the range %s", t.Name, m.Topic, m.Partition, m.Offset, r)
 		}
@@ -74,14 +78,30 @@ func byDay(b *offline.Batch) (days []day, rows [][]int32) {
 	return sortedDays, sortedRows
 }
 
-// sortRows sorts rows that are in the order of their offsets, which often is that of their times already.
+// sortRows sorts rows of one range. They are in the order of their offsets, so that where times are equal the order that
+// they have is that of feature.Order.
 func sortRows(b *offline.Batch, rows []int32) {
-	before := func(i, j int32) int {
-		x, y := b.Meta[i].Order(), b.Meta[j].Order()
-		return x.Compare(&y)
+	type key struct {
+		time int64
+		row  int32
 	}
-	if !slices.IsSortedFunc(rows, before) {
-		slices.SortFunc(rows, before)
+	keys := make([]key, len(rows))
+	sorted := true
+	for i, r := range rows {
+		keys[i] = key{b.Meta[r].Time, r}
+		sorted = sorted && (i == 0 || keys[i-1].time <= keys[i].time)
+	}
+	if sorted {
+		return
+	}
+	slices.SortFunc(keys, func(x, y key) int {
+		if x.time != y.time {
+			return cmp.Compare(x.time, y.time)
+		}
+		return int(x.row - y.row)
+	})
+	for i, k := range keys {
+		rows[i] = k.row
 	}
 }
 
