@@ -39,7 +39,7 @@
 //     the source's partition, not of the repartition topic's.
 //   - Stream time is kept exactly for offsets below 262,144 in a partition, and beyond that in steps of offsets that double
 //     as partitions grow, at most 262,144 of them. Rows before Query.From do not add to it. Both move the moment at which an
-//     id is forgotten, nothing else.
+//     id is forgotten, nothing else. So does a duplicate whose event time is beyond all others.
 //
 // # Memory
 //

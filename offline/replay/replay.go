@@ -179,13 +179,16 @@ func (l *Log) Expect(probes int64) { l.wanted = newFilter(probes) }
 // Load, from one goroutine.
 func (l *Log) Probe(key []byte, at int64, row uint64) error {
 	if l.wanted.bits == nil {
-		l.wanted = newFilter(1 << 20)
+		l.wanted = newFilter(1 << 22)
 	}
 	e := l.hash(key)
 	l.wanted.add(&e)
 	l.rec = appendHead(l.rec[:0], &e, sortable(at), probeMark, 0, int64(row))
 	return l.probes.Add(bucketOf(e[:], l.sorter.Buckets()), l.rec)
 }
+
+// Span sets the event times that Load reads, as Query.From and Query.To: known, it may be, only once the last probe is.
+func (l *Log) Span(from, to int64) { l.q.From, l.q.To = from, to }
 
 // Load reads the events.
 func (l *Log) Load(ctx context.Context, s Scanner) error {
@@ -257,3 +260,6 @@ func (l *Log) parallel(ctx context.Context, buckets int, fn func(worker, bucket 
 	wg.Wait()
 	return context.Cause(ctx)
 }
+
+// Workers returns how many goroutines call a Visitor, and Query.Accept.
+func (l *Log) Workers() int { return l.o.Workers }

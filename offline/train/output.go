@@ -1,0 +1,113 @@
+package train
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/freshet-io/freshet/internal/feature"
+	"github.com/freshet-io/freshet/offline"
+)
+
+// Output is where a training set is written. Nothing of it can be seen under its final name before Commit.
+type Output interface {
+	// Text says that the values of a spine of text are wanted as they are written there.
+	Text() bool
+	// Begin is told the columns: the spine's, then the features.
+	Begin(ctx context.Context, spine []SpineColumn, features []offline.Column) error
+	// Write takes the values of a row; they are valid until it returns.
+	Write(spine, features []feature.Value) error
+	// Commit ends the set well, and keeps its manifest.
+	Commit(ctx context.Context, m *Manifest) error
+	// Abort leaves nothing behind. It may follow anything but a Commit that succeeded.
+	Abort() error
+}
+
+// ManifestSuffix is what the name of a set's manifest has after the set's.
+const ManifestSuffix = ".manifest.json"
+
+// NewFile returns the output for a file's name: .csv or .parquet.
+func NewFile(path string) (Output, error) {
+	switch ext := strings.ToLower(filepath.Ext(path)); ext {
+	case ".csv":
+		return &csvOutput{file: newFile{path: path}}, nil
+	case ".parquet", ".pq":
+		return &parquetOutput{file: newFile{path: path}}, nil
+	default:
+		return nil, fmt.Errorf("output %s: a training set is a .csv or a .parquet file, or a table, not %q", path, ext)
+	}
+}
+
+// newFile is a file that gets its name when it is whole.
+type newFile struct {
+	path string
+	f    *os.File
+}
+
+func (n *newFile) create() error {
+	f, err := os.CreateTemp(filepath.Dir(n.path), "."+filepath.Base(n.path)+".*.tmp")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", n.path, err)
+	}
+	n.f = f
+	return nil
+}
+
+// commit puts the file and its manifest in their places.
+func (n *newFile) commit(m *Manifest) error {
+	err := n.publish(m)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", n.path, err)
+	}
+	return nil
+}
+
+func (n *newFile) publish(m *Manifest) error {
+	text, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return err
+	}
+	manifest := newFile{path: n.path + ManifestSuffix}
+	if err := manifest.create(); err != nil {
+		return err
+	}
+	if _, err = manifest.f.Write(append(text, '\n')); err == nil {
+		err = manifest.seal()
+	}
+	if err == nil {
+		err = n.seal()
+	}
+	if err == nil {
+		err = os.Rename(n.f.Name(), n.path)
+	}
+	if err != nil {
+		return errors.Join(err, manifest.abort())
+	}
+	n.f = nil
+	return os.Rename(manifest.f.Name(), manifest.path)
+}
+
+// seal makes the file last and gives it the rights that a new file has.
+func (n *newFile) seal() error {
+	if err := n.f.Chmod(0o644); err != nil {
+		return err
+	}
+	if err := n.f.Sync(); err != nil {
+		return err
+	}
+	return n.f.Close()
+}
+
+func (n *newFile) abort() error {
+	if n.f == nil {
+		return nil
+	}
+	name := n.f.Name()
+	_ = n.f.Close() // it may have been closed
+	n.f = nil
+	return os.Remove(name)
+}
