@@ -30,17 +30,28 @@ type Producer interface {
 }
 
 // ProducerOptions are what the gateway's client needs besides its connection: idempotent production acknowledged by all
-// in-sync replicas, murmur2 partitioning of the key, and room for the plane's largest record.
+// in-sync replicas, murmur2 partitioning of the key, and room for the largest record of each topic.
+//
+// A broker refuses a batch that is larger than its topic's max.message.bytes, and with it every record in it. So a batch
+// of small records is never larger than what the topic is said to take as one record, for which Kafka's default and ours
+// fit together.
 func ProducerOptions(p *config.Plane) []kgo.Opt {
-	const kafkaDefault, overhead = 1_000_012, 8 << 10
-	batch := kafkaDefault
+	const overhead = 12       // by which max.message.bytes of 1 MiB is larger, unless it is set
+	const least = 64 << 10    // smaller batches would cost more than they are worth
+	const unnamed = 1_000_012 // kgo's default, for a topic that no source names
+	limits := map[string]int32{}
 	for _, s := range p.Sources {
-		batch = max(batch, s.MaxRecordBytes+overhead)
+		limits[s.Topic] = max(limits[s.Topic], int32(min(max(s.MaxRecordBytes+overhead, least), 1<<30)))
 	}
 	return []kgo.Opt{
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)),
-		kgo.ProducerBatchMaxBytes(int32(min(batch, 1<<30))),
+		kgo.ProducerBatchMaxBytesFn(func(topic string) int32 {
+			if limit, ok := limits[topic]; ok {
+				return limit
+			}
+			return unnamed
+		}),
 		kgo.ProducerLinger(time.Millisecond),
 	}
 }
@@ -210,14 +221,14 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, deadline time.Ti
 		return refuse(http.StatusMethodNotAllowed, "events are sent with POST, not "+r.Method)
 	}
 	name, ok := strings.CutPrefix(r.URL.Path, GatewayPath)
-	gs := g.sources[name]
-	if !ok || gs == nil {
-		return g.unknownSource(name)
-	}
-	if g.opts.Allow != nil {
+	if g.opts.Allow != nil { // before anything is said of the sources
 		if status, reason := g.opts.Allow(r, name); status != 0 {
 			return refuse(status, reason)
 		}
+	}
+	gs := g.sources[name]
+	if !ok || gs == nil {
+		return g.unknownSource(name)
 	}
 	form, a := contentForm(w, r, gs.src)
 	if a != nil {

@@ -48,8 +48,11 @@ func contentForm(w http.ResponseWriter, r *http.Request, src *config.Source) (fo
 	charset, stated := params["charset"]
 	if err != nil || !known || stated && !strings.EqualFold(charset, "utf-8") {
 		w.Header().Set("Accept-Post", "application/json, application/x-ndjson")
-		return 0, refuse(http.StatusUnsupportedMediaType, fmt.Sprintf(
-			"content type %s; send application/json (an object or an array of objects) or application/x-ndjson (an object a line), in UTF-8", quote(header)))
+		text := fmt.Sprintf("content type %s; send application/json (an object or an array of objects) or application/x-ndjson (an object a line), in UTF-8", quote(header))
+		if media == "application/x-www-form-urlencoded" {
+			text += "; curl -d says this of itself: add -H 'Content-Type: application/json'"
+		}
+		return 0, refuse(http.StatusUnsupportedMediaType, text)
 	}
 	switch r.Header.Get("Content-Encoding") {
 	case "", "identity", "gzip":
@@ -77,8 +80,11 @@ func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request, deadline time
 		in, size = z, -1
 	}
 	buf, a := g.fill(in, size, res)
-	// Else the deadline would end the connection while Kafka is being waited for.
-	_ = conn.SetReadDeadline(time.Time{})
+	if a == nil {
+		// Else the deadline would end the connection while Kafka is being waited for. A body that was not read to its end
+		// keeps it: the server reads on for a while before it sends the answer.
+		_ = conn.SetReadDeadline(time.Time{})
+	}
 	return buf, a
 }
 
@@ -136,6 +142,9 @@ func (g *Gateway) bodyError(err error) *answer {
 	return refuse(http.StatusBadRequest, "read the body: "+err.Error()+"; nothing of this request was taken")
 }
 
+// byteOrderMark is what some editors and exports begin a UTF-8 file with.
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
 // split finds the records in the body without copying them. A line that is no JSON is a record like others and refused
 // on its own; a broken object or array is refused whole, since nothing says where its records end.
 func (g *Gateway) split(f form, body []byte, res *reservation) ([][]byte, *answer) {
@@ -145,6 +154,8 @@ func (g *Gateway) split(f form, body []byte, res *reservation) ([][]byte, *answe
 	switch {
 	case s.pos == len(body):
 		return nil, refuse(http.StatusBadRequest, "the body is empty")
+	case bytes.HasPrefix(body, byteOrderMark):
+		return nil, refuse(http.StatusBadRequest, "the body starts with a byte order mark, which JSON has not; send it without")
 	case f == formLines:
 		return g.splitLines(body, res)
 	case first == '[':

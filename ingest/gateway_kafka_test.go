@@ -157,23 +157,51 @@ func TestGatewayWhenTheTopicRefusesTheSize(t *testing.T) {
 	}
 }
 
-// A body that does not arrive in time is answered, and the connection's deadline does not outlive the body.
+// A source of large records must not make batches that the topics of the others refuse whole.
+func TestGatewayBatchesFitTheirTopic(t *testing.T) {
+	src, other := departures(), departures()
+	other.Name, other.Topic, other.MaxRecordBytes = "documents", "flights.documents", 8<<20
+	c := startKafka(t)
+	if err := c.CreateTopic(src.Topic, 1, map[string]string{"max.message.bytes": "1048588"}); err != nil { // Kafka's default
+		t.Fatal(err)
+	}
+	plane := testPlane(src, other)
+	cl := newClient(t, c, append(ProducerOptions(plane), kgo.ProducerBatchCompression(kgo.NoCompression()))...)
+	g, err := NewGateway(plane, cl, Options{}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 700
+	line := `{"carrier":"AA","pad":"` + strings.Repeat("x", 10_000) + `","departed_at":"` + time.Now().UTC().Format(time.RFC3339Nano) + `"}` + "\n"
+	r := httptest.NewRequest(http.MethodPost, departuresPath, strings.NewReader(strings.Repeat(line, n)))
+	w := httptest.NewRecorder()
+	g.ServeHTTP(w, r)
+	if res, got := decodeAnswer(w.Result()); res.StatusCode != 200 || *got.Accepted != n {
+		t.Errorf("status %d, %d refused, %d not acknowledged, %s", res.StatusCode, len(*got.Refused), len(*got.NotAcknowledged), got.Error)
+	}
+}
+
+// A body that does not arrive in time is answered, whether its length was stated or not, and the connection's deadline
+// does not outlive the body.
 func TestGatewayWhenTheBodyStalls(t *testing.T) {
 	src := departures()
 	c := startKafka(t, src.Topic)
 	s := serveGateway(t, c, Options{Timeout: 200 * time.Millisecond}, src)
-	stalled := make(chan struct{})
-	defer close(stalled)
-	req, err := http.NewRequestWithContext(testContext(t), http.MethodPost, s.URL+departuresPath, stallingReader{stalled})
-	if err != nil {
-		t.Fatal(err)
-	}
-	res, err := s.Client().Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if res, got := decodeAnswer(res); res.StatusCode != 408 || !strings.Contains(got.Error, "within 200ms") {
-		t.Errorf("status %d, %+v", res.StatusCode, got)
+	for _, length := range []int64{-1, 100, 100_000} {
+		stalled := make(chan struct{})
+		req, err := http.NewRequestWithContext(testContext(t), http.MethodPost, s.URL+departuresPath, stallingReader{stalled})
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.ContentLength = length
+		res, err := s.Client().Do(req)
+		close(stalled)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res, got := decodeAnswer(res); res.StatusCode != 408 || !strings.Contains(got.Error, "within 200ms") {
+			t.Errorf("length %d: status %d, %+v", length, res.StatusCode, got)
+		}
 	}
 }
 

@@ -179,14 +179,15 @@ func TestGatewayRefusesRequests(t *testing.T) {
 		t.Error("405 without Allow")
 	}
 	const js, lines = "application/json", "application/x-ndjson"
-	post(415, "application/x-www-form-urlencoded", event("AA"), "Content-Type", "application/x-www-form-urlencoded")
+	post(415, "add -H 'Content-Type: application/json'", event("AA"), "Content-Type", "application/x-www-form-urlencoded")
 	post(415, "UTF-8", event("AA"), "Content-Type", "application/json; charset=latin1")
 	post(415, "content type", event("AA"), "Content-Type", "nonsense; =")
 	post(415, "content encoding", event("AA"), "Content-Encoding", "br")
 	post(400, "empty", "")
 	post(400, "empty", " \n\n ", "Content-Type", lines)
 	post(400, "neither a JSON object nor an array", `"AA"`, "Content-Type", js)
-	post(400, "neither", "\xef\xbb\xbf{}", "Content-Type", js)
+	post(400, "byte order mark", "\xef\xbb\xbf{}", "Content-Type", js)
+	post(400, "byte order mark", "\xef\xbb\xbf"+event("AA"), "Content-Type", lines)
 	post(400, "malformed JSON", `{"carrier":`, "Content-Type", js)
 	post(400, "sent as an array", event("AA")+"\n"+event("BB"), "Content-Type", js)
 	post(400, "expected a value", "["+event("AA")+",]", "Content-Type", js)
@@ -337,6 +338,14 @@ func TestGatewayAsksWhetherAllowed(t *testing.T) {
 	}
 	if res, _ := g.post(departuresPath, event("AA"), "Authorization", "Bearer x"); res.StatusCode != 200 {
 		t.Errorf("status %d", res.StatusCode)
+	}
+}
+
+// Who may not write learns nothing of which sources there are.
+func TestGatewayNamesSourcesOnlyToThoseItKnows(t *testing.T) {
+	g := setupGateway(t, Options{Allow: func(*http.Request, string) (int, string) { return http.StatusUnauthorized, "a token is needed" }})
+	if res, got := g.post(GatewayPath+"departure", event("AA")); res.StatusCode != 401 || got.Sources != nil || strings.Contains(got.Error, "departures") {
+		t.Errorf("status %d, %+v", res.StatusCode, got)
 	}
 }
 
