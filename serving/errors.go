@@ -8,19 +8,21 @@ import (
 // Kind is the class of a refused or failed lookup; each face maps it to its own codes.
 type Kind uint8
 
-// The kinds. The first five are the client's mistakes and never become a server error, which clients would retry.
+// The kinds. Those before Unavailable are the client's mistakes and never become a server error, which clients would retry.
 const (
 	Invalid     Kind = iota // the request itself: a missing, mistyped or oversized part
 	NotFound                // an unknown service, view, feature or entity column
 	Collision               // two columns of the response would have one name
 	Forbidden               // the caller may not read this service, or features by name
 	TooLarge                // more bytes than a request may have
+	Encoded                 // a body that is compressed, or otherwise not as it is
+	Slow                    // a body that did not arrive in time
 	Unavailable             // the online store did not answer, or not consistently
 	Deadline                // the request's time is up
 	Internal                // stored bytes that cannot be read
 )
 
-var kindNames = [...]string{"invalid", "not_found", "collision", "forbidden", "too_large", "unavailable", "deadline", "internal"}
+var kindNames = [...]string{"invalid", "not_found", "collision", "forbidden", "too_large", "encoded", "slow", "unavailable", "deadline", "internal"}
 
 // String returns the kind as metrics label it.
 func (k Kind) String() string { return kindNames[k] }

@@ -194,6 +194,8 @@ var grpcCodes = [...]codes.Code{
 	Forbidden:   codes.PermissionDenied,
 	Collision:   codes.InvalidArgument,
 	TooLarge:    codes.ResourceExhausted,
+	Encoded:     codes.InvalidArgument,
+	Slow:        codes.DeadlineExceeded,
 	Unavailable: codes.Unavailable,
 	Deadline:    codes.DeadlineExceeded,
 	Internal:    codes.Internal,

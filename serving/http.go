@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -157,15 +158,21 @@ func (l *Lookups) timeout(h http.Header) (time.Duration, *Error) {
 	return min(d, l.opts.MaxTimeout), nil
 }
 
+// firstBuffer is what is set aside for a body before its bytes are there: who says that much is coming may not send it.
+const firstBuffer = 16 << 10
+
 // read reads the request's body.
 func (b *wire) read(r *http.Request, most int) *Error {
+	if coding := r.Header.Get("Content-Encoding"); coding != "" && coding != "identity" {
+		return &Error{Kind: Encoded, Row: -1, Message: "content encoding " + strconv.Quote(coding) + "; send the body as it is"}
+	}
 	tooLarge := &Error{Kind: TooLarge, Row: -1, Message: "the body is larger than " + strconv.Itoa(most) + " bytes"}
 	if r.ContentLength > int64(most) {
 		return tooLarge
 	}
 	b.in = b.in[:0]
 	if n := int(r.ContentLength); n >= cap(b.in) {
-		b.in = make([]byte, 0, n+1) // one more, to see the end without growing
+		b.in = make([]byte, 0, min(n+1, firstBuffer)) // one more, to see the end without growing
 	}
 	for {
 		if len(b.in) == cap(b.in) {
@@ -173,13 +180,14 @@ func (b *wire) read(r *http.Request, most int) *Error {
 		}
 		n, err := r.Body.Read(b.in[len(b.in):min(cap(b.in), most+1)])
 		b.in = b.in[:len(b.in)+n]
-		if len(b.in) > most {
+		switch {
+		case len(b.in) > most:
 			return tooLarge
-		}
-		if errors.Is(err, io.EOF) {
+		case errors.Is(err, io.EOF):
 			return nil
-		}
-		if err != nil {
+		case errors.Is(err, os.ErrDeadlineExceeded): // the server's, for a whole request
+			return &Error{Kind: Slow, Row: -1, Message: "the body did not arrive in time", Err: err}
+		case err != nil:
 			e := invalid("json_invalid", "the body could not be read").at()
 			e.Err = err
 			return e
@@ -199,6 +207,8 @@ var httpStatus = [...]int{
 	Forbidden:   http.StatusForbidden,
 	Collision:   http.StatusUnprocessableEntity,
 	TooLarge:    http.StatusRequestEntityTooLarge,
+	Encoded:     http.StatusUnsupportedMediaType,
+	Slow:        http.StatusRequestTimeout,
 	Unavailable: http.StatusServiceUnavailable,
 	Deadline:    http.StatusServiceUnavailable,
 	Internal:    http.StatusInternalServerError,

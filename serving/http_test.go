@@ -4,10 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -336,4 +339,22 @@ func TestHandlerKeepsToTheDeadline(t *testing.T) {
 		f("-1s", 422, 0)
 		f("soon", 422, 0)
 	})
+}
+
+// TestHandlerNamesWhatIsWrongWithABody sends bodies that are not as they should be before a byte of them is JSON.
+func TestHandlerNamesWhatIsWrongWithABody(t *testing.T) {
+	l, _, _ := setup(t, Options{})
+	f := func(r *http.Request, status int, want string) {
+		t.Helper()
+		w := httptest.NewRecorder()
+		l.Handler().ServeHTTP(w, r)
+		if w.Code != status || !strings.Contains(w.Body.String(), want) || !json.Valid(w.Body.Bytes()) {
+			t.Errorf("status %d, %s; want %d with %s", w.Code, w.Body, status, want)
+		}
+	}
+	zipped := httptest.NewRequest(http.MethodPost, "/get-online-features", strings.NewReader("\x1f\x8b"))
+	zipped.Header.Set("Content-Encoding", "gzip")
+	f(zipped, http.StatusUnsupportedMediaType, `content encoding \"gzip\"`)
+	f(httptest.NewRequest(http.MethodPost, "/get-online-features", iotest.ErrReader(os.ErrDeadlineExceeded)), http.StatusRequestTimeout, "did not arrive in time")
+	f(httptest.NewRequest(http.MethodPost, "/get-online-features", iotest.ErrReader(io.ErrUnexpectedEOF)), http.StatusUnprocessableEntity, "could not be read")
 }
