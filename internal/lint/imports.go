@@ -20,7 +20,7 @@ var mayImport = []struct {
 	{"ingest", []string{"config", "internal"}},
 	{"processors", []string{"config", "ingest", "monitors", "internal"}},
 	{"serving", []string{"config", "internal"}},
-	{"offline", []string{"config", "internal"}},
+	{"offline", []string{"config", "ingest", "internal"}},
 	{"monitors", []string{"config", "internal"}},
 	{"deploy", []string{""}},
 	{"internal/cli", []string{""}},
