@@ -54,16 +54,16 @@ func NewBuilder(o BuilderOptions) *Builder {
 	return &Builder{rt: rt, opts: o}
 }
 
-// A PastEvent is an event of a source's history; Row has a value for each field of its schema that the view reads.
+// A PastEvent is an event of a source's history; Row has a value for each field of its schema that the view reads. One that
+// is Deleted erases what has been folded in of the entity; of its Row the key is set.
 type PastEvent struct {
 	Row     []feature.Value
 	Order   feature.Order
-	Deleted bool // a tombstone: of Row only the key is set
+	Deleted bool
 }
 
 // History hands out what the offline stores have of a source: its backfilled rows, and of the records of its topic those
-// below an offset of their partition. Of a source with tombstones each partition's records come in the order of offsets.
-// What fold is given is valid until it returns.
+// below an offset of their partition, each once. What fold is given is valid until it returns.
 type History func(ctx context.Context, below []int64, fold func(*PastEvent) error) error
 
 // BuildProgress is how far a build is.

@@ -17,6 +17,7 @@ const (
 	exitDefinition  = 3 // the definition has mistakes; they were printed
 	exitUnreachable = 4 // a service that the command needs cannot be reached or refuses it
 	exitNotFound    = 5 // what was asked for by name does not exist: a service, a source, a dead letter
+	exitChanges     = 6 // of plan: there is something for apply to do
 )
 
 // exitError is an error that knows its exit code.

@@ -75,7 +75,8 @@ Exit codes:
   2  the command line is wrong
   3  the definition has mistakes (they are printed)
   4  a service cannot be reached, or refuses
-  5  what was asked for by name does not exist`
+  5  what was asked for by name does not exist
+  6  plan: there is something for apply to do`
 
 func (a *app) rootCommand() *cobra.Command {
 	root := &cobra.Command{
@@ -97,7 +98,7 @@ func (a *app) rootCommand() *cobra.Command {
 	f.StringVar(&a.logLevel, "log-level", defaultLogLevel, "what is logged to standard error: debug, info, warn or error")
 	f.StringVar(&a.logFormat, "log-format", "", "text or json (default text on a terminal, else json)")
 	root.AddCommand(
-		a.demoCommand(), a.devCommand(), a.runCommand(), a.checkCommand(), a.getCommand(), a.dlqCommand(), a.benchCommand(), a.versionCommand(),
+		a.demoCommand(), a.devCommand(), a.runCommand(), a.checkCommand(), a.planCommand(), a.applyCommand(), a.getCommand(), a.dlqCommand(), a.benchCommand(), a.versionCommand(),
 	)
 	return root
 }

@@ -1,0 +1,95 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/freshet-io/freshet/deploy/change"
+)
+
+const planLong = `Plan compares a definition with what runs and prints what apply would do: views that are built, and of which
+history; definitions that changed; states that nobody defines any more; offline tables. It changes nothing.
+
+The exit code is 0 if there is nothing to do and 6 if there is.`
+
+func (a *app) planCommand() *cobra.Command {
+	var connections string
+	cmd := &cobra.Command{
+		Use:     "plan FILE...",
+		Short:   "Show what a changed definition would do to a running plane",
+		Long:    planLong,
+		Example: "  freshet plan plane.yaml\n  freshet plan features/ --connections production.yaml --output json",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.openChange(cmd, args, connections, change.Options{})
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			p, err := c.Plan(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if a.json() {
+				err = printJSON(a.Stdout, p)
+			} else {
+				err = printPlan(a.Stdout, p)
+			}
+			if err == nil && p.Changes(false) {
+				return &exitError{code: exitChanges}
+			}
+			return err
+		},
+	}
+	addConnections(cmd, &connections)
+	return cmd
+}
+
+// openChange connects to the services of a plane that is to be changed.
+func (a *app) openChange(cmd *cobra.Command, args []string, connections string, o change.Options) (*change.Change, error) {
+	plane, err := a.loadPlane(args, connections)
+	if err != nil {
+		return nil, err
+	}
+	if o.Logger, err = a.logger(); err != nil {
+		return nil, err
+	}
+	o.Plane = plane
+	return change.Open(cmd.Context(), o)
+}
+
+func printPlan(w io.Writer, p *change.Plan) error {
+	t := newTable(left("FEATURE VIEW"), left("ACTION"), right("GENERATION"))
+	for _, v := range p.Views {
+		t.add(v.View, string(v.Action), strconv.FormatUint(uint64(v.Generation), 10))
+	}
+	if err := t.print(w); err != nil {
+		return err
+	}
+	for _, v := range p.Views {
+		if v.Action == change.Keep {
+			continue
+		}
+		fmt.Fprintf(w, "\n%s %s\n", v.Action, printable(v.View))
+		printLines(w, "", v.Diff)
+		if v.Reason != "" {
+			printLines(w, "", []string{v.Reason})
+		}
+		printLines(w, "history: ", v.History)
+		printLines(w, "GAP: ", v.Gaps)
+	}
+	for _, t := range p.Tables {
+		fmt.Fprintf(w, "\n%s table %s\n", t.Store, printable(t.Table))
+		printLines(w, "", t.Statements)
+	}
+	return nil
+}
+
+func printLines(w io.Writer, label string, lines []string) {
+	for _, l := range lines {
+		fmt.Fprintf(w, "  %s%s\n", label, printable(l))
+	}
+}
