@@ -20,7 +20,16 @@ import (
 	"github.com/freshet-io/freshet/offline"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if url := os.Getenv(writerEnv); url != "" {
+		if err := runWriter(url); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // testTable has a column of every type, some of which can be null.
 func testTable() *offline.Table {

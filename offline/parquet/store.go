@@ -222,4 +222,3 @@ func (s *Store) info(ctx context.Context, table string, f *dataFile) (*fileInfo,
 	}
 	return o.info, o.Close()
 }
-
