@@ -32,6 +32,9 @@ func (n *node) addAdmin() {
 			return err
 		}
 		n.addrs.Admin = ln.Addr().String()
+		if warning := security.OpenAdminWarning(n.Plane.Listen.Admin); warning != "" {
+			n.Logger.Warn(warning)
+		}
 		admin := telemetry.Admin{Addr: n.addrs.Admin, Registry: n.registry, Health: n.health}
 		// A profile is written for as long as it was asked for.
 		srv := security.NewHTTPServer(admin.Handler(), security.HTTPLimits{Write: -1}, n.Logger)

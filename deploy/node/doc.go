@@ -5,6 +5,8 @@
 //	ingest   Kafka          events over HTTP into source topics              listen.http
 //	process  Kafka, Redis   source topics into state and the online store    -
 //	serve    Redis          lookups over HTTP and gRPC                       listen.http, listen.grpc
+//	offline  Kafka, and     source topics and feature logs into ClickHouse   -
+//	         a store        and Parquet
 //
 // Every process has the admin listener with metrics, health and profiles. What the parts do is theirs; here is only
 // who is given what, and in which order they come and go.

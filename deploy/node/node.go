@@ -57,7 +57,7 @@ type node struct {
 	addrs    Addresses
 
 	store *online.Client // of the roles process and serve
-	kafka []kgo.Opt      // to reach Kafka, of the roles ingest and process
+	kafka []kgo.Opt      // to reach Kafka, of the roles ingest, process and offline
 }
 
 // Run runs a process until ctx ends, then stops it in order: the listeners first, so that requests begun are finished;
@@ -85,8 +85,10 @@ func (o *Options) check() error {
 	switch {
 	case o.Roles&^AllRoles != 0 || o.Roles == 0:
 		return fmt.Errorf("roles %#x: there are no such roles", uint8(o.Roles))
-	case o.Roles.Has(Ingest|Process) && c.Kafka == nil:
-		return errors.New("the roles ingest and process need connections.kafka")
+	case o.Roles.Has(Ingest|Process|Offline) && c.Kafka == nil:
+		return errors.New("the roles ingest, process and offline need connections.kafka")
+	case o.Roles.Has(Offline) && c.ClickHouse == nil && c.Parquet == nil:
+		return errors.New("the role offline needs connections.clickhouse or connections.parquet")
 	case o.Roles.Has(Process|Serve) && c.Redis == nil:
 		return errors.New("the roles process and serve need connections.redis")
 	}
@@ -99,7 +101,7 @@ func (n *node) assemble(ctx context.Context) error {
 	if err := n.addTracer(ctx); err != nil {
 		return err
 	}
-	if n.Roles.Has(Ingest | Process) {
+	if n.Roles.Has(Ingest | Process | Offline) {
 		if err := n.addKafka(); err != nil {
 			return err
 		}
@@ -111,6 +113,11 @@ func (n *node) assemble(ctx context.Context) error {
 	}
 	if n.Roles.Has(Process) {
 		n.addProcessors()
+	}
+	if n.Roles.Has(Offline) {
+		if err := n.addOffline(ctx); err != nil {
+			return err
+		}
 	}
 	if n.Roles.Has(Ingest | Serve) {
 		if err := n.addFaces(); err != nil {

@@ -159,7 +159,7 @@ func TestEventsBecomeFeaturesAndOutliveTheProcess(t *testing.T) {
 	plane := parse(t)
 	t.Run("process", func(t *testing.T) { // its cleanups run before the check for leaks
 		connect(t, plane)
-		o := Options{Plane: plane, Roles: AllRoles, EmbeddedRedis: true, CreateSources: 2}
+		o := Options{Plane: plane, Roles: DefaultRoles(plane), EmbeddedRedis: true, CreateSources: 2}
 		first := start(t, o)
 		for range 3 {
 			if code, body := post(t, "http://"+first.at.HTTP+"/v1/events/sales", "", `{"store":"south","item":7}`); code/100 != 2 {
@@ -216,7 +216,7 @@ func TestTokensGuardBothFacesOfHTTP(t *testing.T) {
 	if err := os.WriteFile(plane.Listen.TokensFile, []byte(tokens), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := start(t, Options{Plane: plane, Roles: AllRoles, EmbeddedRedis: true, CreateSources: 1})
+	p := start(t, Options{Plane: plane, Roles: DefaultRoles(plane), EmbeddedRedis: true, CreateSources: 1})
 	const byName = `{"features":["stores:sales"],"entities":{"store":["south"]}}`
 	const event, lookup = `{"store":"south","item":7}`, `{"feature_service":"restock","entities":{"store":["south"],"item":[7]}}`
 	for _, c := range []struct {
@@ -257,6 +257,8 @@ func TestRolesNeedTheirServices(t *testing.T) {
 		{Process, config.Connections{Redis: redis}, "connections.kafka"},
 		{Process, config.Connections{Kafka: kafka}, "connections.redis"},
 		{Serve, config.Connections{Kafka: kafka}, "connections.redis"},
+		{Offline, config.Connections{Redis: redis, Parquet: &config.Parquet{URL: "file:///nowhere"}}, "connections.kafka"},
+		{Offline, config.Connections{Kafka: kafka}, "connections.clickhouse or connections.parquet"},
 		{0, config.Connections{Kafka: kafka, Redis: redis}, "no such roles"},
 	} {
 		p := parse(t)
@@ -289,8 +291,14 @@ func TestRolesAreNamed(t *testing.T) {
 	if err != nil || r != Ingest|Serve || r.String() != "ingest,serve" {
 		t.Errorf("got %v, %v", r, err)
 	}
+	if r := DefaultRoles(&config.Plane{}); r.String() != "ingest,process,serve" {
+		t.Errorf("without a store a process has the roles %s", r)
+	}
+	if r := DefaultRoles(&config.Plane{Connections: config.Connections{Parquet: &config.Parquet{}}}); r != AllRoles {
+		t.Errorf("with a store a process has the roles %s", r)
+	}
 	for _, names := range [][]string{{}, {"serve", "srve"}} {
-		if _, err := ParseRoles(names); err == nil || !strings.Contains(err.Error(), "roles are ingest, process, serve") {
+		if _, err := ParseRoles(names); err == nil || !strings.Contains(err.Error(), "roles are ingest, process, serve, offline") {
 			t.Errorf("ParseRoles(%q) = %v", names, err)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/freshet-io/freshet/config"
 	"github.com/freshet-io/freshet/internal/spell"
 )
 
@@ -15,11 +16,20 @@ const (
 	Ingest Roles = 1 << iota
 	Process
 	Serve
+	Offline
 
-	AllRoles = Ingest | Process | Serve
+	AllRoles = Ingest | Process | Serve | Offline
 )
 
-var roleNames = []string{"ingest", "process", "serve"} // in the order of the bits
+var roleNames = []string{"ingest", "process", "serve", "offline"} // in the order of the bits
+
+// DefaultRoles are those that a plane has use for: all, without Offline where no offline store is named.
+func DefaultRoles(p *config.Plane) Roles {
+	if p.Connections.ClickHouse == nil && p.Connections.Parquet == nil {
+		return AllRoles &^ Offline
+	}
+	return AllRoles
+}
 
 // ParseRoles returns the set of the named roles.
 func ParseRoles(names []string) (Roles, error) {

@@ -78,7 +78,7 @@ func (a *app) withLocal(ctx context.Context, o localOptions, body func(context.C
 	go func() {
 		defer cancel()
 		stopped <- node.Run(ctx, node.Options{
-			Plane: plane, Roles: node.AllRoles, EmbeddedRedis: embedRedis, CreateSources: o.partitions,
+			Plane: plane, Roles: node.DefaultRoles(plane), EmbeddedRedis: embedRedis, CreateSources: o.partitions,
 			Version: readBuild().Version, Logger: o.logger, Ready: func(at node.Addresses) { ready <- at },
 		})
 	}()

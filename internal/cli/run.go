@@ -6,13 +6,15 @@ import (
 	"github.com/freshet-io/freshet/deploy/node"
 )
 
-const runLong = `Run runs the named roles of a plane on the Kafka and the Redis that the definition names, until it is
-interrupted. Any number of processes may run the same definition; they share the work by Kafka's group protocol.
+const runLong = `Run runs the named roles of a plane on the services that the definition names, until it is interrupted. Any number of processes may run the same definition; they share the work by Kafka's group protocol.
 
 Roles:
   ingest   takes events over HTTP and writes them to the source topics
   process  turns events into features: reads the source topics, keeps state, writes to Redis
   serve    answers lookups over HTTP and gRPC
+  offline  writes events and the views' logs to ClickHouse and Parquet
+
+Without --roles a process has all of them, offline only if the definition names an offline store.
 
 An interrupt or SIGTERM ends it in order: no new requests, those begun are finished, events accepted are
 written, the last transaction is committed.`
@@ -31,19 +33,25 @@ func (a *app) runCommand() *cobra.Command {
   freshet run --roles ingest,serve features/ --connections production.yaml --log-format json`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r, err := node.ParseRoles(roles)
-			if err != nil {
-				return usageError(err)
+			var named node.Roles
+			if cmd.Flags().Changed("roles") {
+				var err error
+				if named, err = node.ParseRoles(roles); err != nil {
+					return usageError(err)
+				}
 			}
 			plane, err := a.loadPlane(args, connections)
 			if err != nil {
 				return err
 			}
+			if named == 0 {
+				named = node.DefaultRoles(plane)
+			}
 			logger, err := a.logger()
 			if err != nil {
 				return err
 			}
-			o := node.Options{Plane: plane, Roles: r, AcceptGap: acceptGap, Version: readBuild().Version, Logger: logger}
+			o := node.Options{Plane: plane, Roles: named, AcceptGap: acceptGap, Version: readBuild().Version, Logger: logger}
 			if createSources {
 				o.CreateSources = partitions
 			}
@@ -52,7 +60,7 @@ func (a *app) runCommand() *cobra.Command {
 	}
 	addConnections(cmd, &connections)
 	f := cmd.Flags()
-	f.StringSliceVar(&roles, "roles", []string{"ingest", "process", "serve"}, "what this process does: ingest, process, serve")
+	f.StringSliceVar(&roles, "roles", nil, "what this process does: ingest, process, serve, offline; default: all that the definition has use for")
 	f.BoolVar(&createSources, "create-sources", false, "create source topics that do not exist")
 	f.Int32Var(&partitions, "source-partitions", 12, "partitions of the source topics that --create-sources creates")
 	f.BoolVar(&acceptGap, "accept-gap", false, "go on where events were lost to a topic's retention, and record the gap")

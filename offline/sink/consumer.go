@@ -21,7 +21,7 @@ const (
 	pollRecords    = 20_000
 	pollWithin     = time.Second      // how long a poll may hold up a rebalance
 	commitWithin   = 10 * time.Second // well under the session timeout's rebalance
-	landWithin     = 10 * time.Second // how long a partition that is taken away, or a stop, waits for its range
+	landWithin     = 5 * time.Second  // how long a partition that is taken away, or a stop, waits for its range
 	sessionTimeout = 10 * time.Second // after it a dead process's partitions are another's
 	commitRetry    = 200 * time.Millisecond
 	maxValues      = 1 << 20 // of a batch, which bounds its memory in the forms of a row
