@@ -28,6 +28,7 @@ type plane struct {
 	prefix         string // of what is the plane's own in Kafka
 	topic          string // of its one source
 	file           string
+	text           string // of the definition
 	brokers, redis string // as the processes reach them
 	direct         string // as the tests reach Kafka
 	processing     string // further lines of the section
@@ -50,7 +51,7 @@ func newPlane(t *testing.T, text, brokers, direct, redis string, partitions int3
 // define replaces the definition for the processes that are started from now on.
 func (p *plane) define(text string) {
 	p.t.Helper()
-	p.file = filepath.Join(p.t.TempDir(), "plane.yaml")
+	p.text, p.file = text, filepath.Join(p.t.TempDir(), "plane.yaml")
 	if err := os.WriteFile(p.file, []byte(text), 0o600); err != nil {
 		p.t.Fatal(err)
 	}

@@ -1,0 +1,205 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+
+	"github.com/freshet-io/freshet/config"
+	"github.com/freshet-io/freshet/ingest"
+	core "github.com/freshet-io/freshet/internal/feature"
+	"github.com/freshet-io/freshet/internal/testenv"
+	"github.com/freshet-io/freshet/offline"
+	"github.com/freshet-io/freshet/offline/parquet"
+)
+
+// withParquet is a connections file that names an offline store besides.
+func (p *plane) withParquet(dir string) string {
+	p.t.Helper()
+	file := filepath.Join(p.t.TempDir(), "change.yaml")
+	text := fmt.Sprintf("connections:\n  kafka: {brokers: [%q]}\n  redis: {url: \"redis://%s\"}\n  parquet: {url: \"file://%s\"}\n", p.brokers, p.redis, dir)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		p.t.Fatal(err)
+	}
+	return file
+}
+
+// archive writes what the topic holds below given offsets into Parquet, as the sink does.
+func (p *plane) archive(dir string, ends map[int32]int64) {
+	p.t.Helper()
+	def, err := config.Load(p.file, p.withParquet(dir))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	store, err := parquet.Open(p.t.Context(), config.Secret("file://"+dir), parquet.Options{})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer store.Close()
+	table := offline.EventsTable(def.Sources[0])
+	rd, err := ingest.NewReader(def.Sources[0])
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	records := p.records(p.t, p.topic)
+	for part, end := range ends {
+		b := &offline.Batch{Width: len(table.Columns)}
+		for _, r := range records {
+			if r.Partition != part || r.Offset >= end {
+				continue
+			}
+			row := make([]core.Value, len(table.Columns))
+			at, _, bad := rd.Read(r, row)
+			if bad != nil {
+				p.t.Fatal(bad)
+			}
+			b.Values = append(b.Values, row...)
+			b.Meta = append(b.Meta, offline.Meta{
+				Time: at, Arrived: r.Timestamp.UnixMicro(), Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Ordinal: 1,
+			})
+		}
+		if err := store.Write(p.t.Context(), table, offline.Range{Topic: p.topic, Partition: part, First: 0, End: end}, b); err != nil {
+			p.t.Fatal(err)
+		}
+	}
+}
+
+// command runs a command and returns its status and output.
+func (p *plane) command(ctx context.Context, args ...string) (status int, out, log string) {
+	p.t.Helper()
+	file, err := program()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	var stdout, stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, file, args...)
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err = cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		p.t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()
+}
+
+// ends returns where the topic's partitions end.
+func (p *plane) ends() map[int32]int64 {
+	p.t.Helper()
+	listed, err := kadm.NewClient(p.client()).ListEndOffsets(p.t.Context(), p.topic)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	out := map[int32]int64{}
+	listed.Each(func(o kadm.ListedOffset) { out[o.Partition] = o.Offset })
+	return out
+}
+
+// truncate deletes the records below given offsets.
+func (p *plane) truncate(ends map[int32]int64) {
+	p.t.Helper()
+	below := kadm.Offsets{}
+	for part, end := range ends {
+		below.AddOffset(p.topic, part, end, -1)
+	}
+	done, err := kadm.NewClient(p.client()).DeleteRecords(p.t.Context(), below)
+	if err == nil {
+		err = done.Error()
+	}
+	if err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// changedOrders are the views of ordersPlane with a feature more each.
+func changedOrders(p *plane) (text string, views []view) {
+	text = strings.Replace(p.text, "      - {name: last_shop,", "      - {name: most, aggregate: max, of: n}\n      - {name: last_shop,", 1)
+	text = strings.Replace(text, "      - {name: count_1h,", "      - {name: most, aggregate: max, of: amount, window: 1h}\n      - {name: count_1h,", 1)
+	for _, v := range orderViews {
+		v.features = slices.Clone(v.features)
+		views = append(views, v)
+	}
+	views[0].features = append(views[0].features, feature{name: "most", aggregate: "max", of: field("n")})
+	views[1].features = append(views[1].features, feature{name: "most", aggregate: "max", of: field("amount"), window: time.Hour})
+	return text, views
+}
+
+// TestAChangedDefinitionIsAppliedWhileEventsFlow changes both views of a plane that runs. The topic no longer has the first
+// events, and for a part of them only Parquet does; apply is killed on its way twice. The old definition is served until
+// the new one runs, and then every feature of every entity is that of all events, each once.
+func TestAChangedDefinitionIsAppliedWhileEventsFlow(t *testing.T) {
+	t.Parallel()
+	kafka := testenv.Kafka(t)
+	p := newPlane(t, ordersPlane, kafka, kafka, testenv.Redis(t), orderPartitions)
+	old := p.run("one")
+	first := p.stream(1, 20)
+	time.Sleep(3 * time.Second)
+	es := first.end()
+	checkOrders(t, "the first events", old, es)
+
+	dir := t.TempDir()
+	ends := p.ends()
+	p.archive(dir, ends)
+	for part := range ends {
+		ends[part] /= 2
+	}
+	eventually(t, "caught up", old.caughtUp)
+	p.truncate(ends)
+
+	second := p.stream(2, 4)
+	text, views := changedOrders(p)
+	p.define(text)
+	conn := p.withParquet(dir)
+	status, out, log := p.command(t.Context(), "plan", p.file, "--connections", conn, "--output", "json")
+	var plan struct {
+		Views []struct {
+			View, Action string
+			Gaps         []string
+		}
+	}
+	if err := json.Unmarshal([]byte(out), &plan); err != nil || status != 6 || len(plan.Views) != 2 || plan.Views[0].Action != "rebuild" || len(plan.Views[0].Gaps) != 0 {
+		t.Fatalf("plan: status %d, %v\n%s%s", status, err, out, log)
+	}
+	if status, _, log := p.command(t.Context(), "apply", p.file, "--connections", p.connections("none")); status != 1 || !strings.Contains(log, "--accept-gap") {
+		t.Errorf("apply without the offline store: status %d, %s", status, log)
+	}
+	for _, after := range []time.Duration{300 * time.Millisecond, 900 * time.Millisecond} {
+		ctx, cancel := context.WithTimeout(t.Context(), after)
+		p.command(ctx, "apply", p.file, "--connections", conn) // killed
+		cancel()
+	}
+	if status, out, log := p.command(t.Context(), "apply", p.file, "--connections", conn); status != 0 {
+		t.Fatalf("apply: status %d\n%s%s", status, out, log)
+	}
+	if status, out, log := p.command(t.Context(), "plan", p.file, "--connections", conn); status != 0 {
+		t.Errorf("plan after apply: status %d\n%s%s", status, out, log)
+	}
+	fresh := p.run("two")
+	time.Sleep(time.Second)
+	old.stop()
+	es = append(es, second.end()...)
+	xs := expectAll(views, es)
+	eventually(t, fmt.Sprintf("every feature of %d events", len(es)), func() error { return checkAll(fresh.http, xs) })
+	eventually(t, "caught up", fresh.caughtUp)
+	fresh.stop()
+	if letters := p.records(t, p.prefix+"dlq.orders"); len(letters) > 0 {
+		t.Errorf("%d dead letters, the first %v", len(letters), letters[0])
+	}
+	// What nobody defines any more goes when it is allowed to, and the rest stays.
+	if status, out, log := p.command(t.Context(), "apply", p.file, "--connections", conn, "--allow-drop"); status != 0 || strings.Count(out, "dropped ") < 2 {
+		t.Errorf("apply --allow-drop: status %d\n%s%s", status, out, log)
+	}
+	again := p.run("three")
+	eventually(t, "every feature after the drop", func() error { return checkAll(again.http, xs) })
+	again.stop()
+}
