@@ -92,7 +92,7 @@ func (a *app) demoLogger() (*slog.Logger, error) {
 
 // playDemo is the demo on a running plane.
 func (a *app) playDemo(ctx context.Context, flags demoFlags, l local) error {
-	client, err := newLookupClient(l.serverURL(), "", "")
+	client, err := newLookupClient(l.serverURL(), "", config.TLS{})
 	if err != nil {
 		return err
 	}

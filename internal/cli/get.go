@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/freshet-io/freshet/config"
 )
 
 const defaultServer = "http://127.0.0.1:6566"
@@ -23,7 +25,8 @@ A name that is given several times asks for several entities; a name given once 
 A value that reads as a number is sent as a number, or as text where the definition wants text.`
 
 func (a *app) getCommand() *cobra.Command {
-	var server, service, ca, tokenFile string
+	var server, service, tokenFile string
+	var certs config.TLS
 	var features []string
 	cmd := &cobra.Command{
 		Use:   "get {--service NAME | --features VIEW:FEATURE,...} NAME=VALUE...",
@@ -50,7 +53,7 @@ func (a *app) getCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			client, err := newLookupClient(server, token, ca)
+			client, err := newLookupClient(server, token, certs)
 			if err != nil {
 				return err
 			}
@@ -69,7 +72,9 @@ func (a *app) getCommand() *cobra.Command {
 	f.StringVar(&service, "service", "", "the feature service to look up")
 	f.StringSliceVar(&features, "features", nil, "features to look up, each as view:feature")
 	f.StringVar(&server, "server", defaultServer, "the server's URL (listen.http of a process with the role serve)")
-	f.StringVar(&ca, "ca", "", "PEM file of the authority that signed the server's certificate")
+	f.StringVar(&certs.CA, "ca", "", "PEM file of the authority that signed the server's certificate")
+	f.StringVar(&certs.Cert, "cert", "", "PEM file of the client's certificate, where the server asks for one (listen.tls.client_ca)")
+	f.StringVar(&certs.Key, "key", "", "PEM file of the key of --cert")
 	f.StringVar(&tokenFile, "token-file", "", "file that holds the bearer token (default $FRESHET_TOKEN)")
 	return cmd
 }

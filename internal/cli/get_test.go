@@ -2,12 +2,18 @@ package cli
 
 import (
 	"encoding/json"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/freshet-io/freshet/config"
+	"github.com/freshet-io/freshet/internal/security"
+	"github.com/freshet-io/freshet/internal/testenv"
 )
 
 // lookupServer answers as a server whose service "m" has the join key store (a string), the request field n (a number)
@@ -134,5 +140,35 @@ func TestGetSaysWhenNothingListens(t *testing.T) {
 	s.Close()
 	if r := run(t, "get", "--server", s.URL, "--service", "m", "store=a"); r.code != exitUnreachable {
 		t.Errorf("exit %d, want %d; stderr %s", r.code, exitUnreachable, r.stderr)
+	}
+}
+
+func TestGetSaysWhenAnotherServerListens(t *testing.T) {
+	s := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(s.Close)
+	r := run(t, "get", "--server", s.URL, "--service", "m", "store=a")
+	if r.code != exitUnreachable || !strings.Contains(r.stderr, "does not answer as a feature server does (404 Not Found); is it listen.http") {
+		t.Errorf("exit %d, stderr %q", r.code, r.stderr)
+	}
+}
+
+func TestGetShowsItsCertificate(t *testing.T) {
+	certs := testenv.NewCerts(t)
+	s := &lookupServer{}
+	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(s.answer))
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // of the handshake that fails
+	var err error
+	if s.TLS, err = security.ListenerTLS(config.TLS{Cert: certs.ServerCert, Key: certs.ServerKey, ClientCA: certs.CA}); err != nil {
+		t.Fatal(err)
+	}
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	server := strings.Replace(s.URL, "127.0.0.1", "localhost", 1) // by name: else the server shows a certificate of its own
+	get := []string{"get", "--server", server, "--ca", certs.CA, "--service", "m", "store=a"}
+	if r := run(t, get...); r.code != exitUnreachable || !strings.Contains(r.stderr, "certificate required") {
+		t.Errorf("without one: exit %d, stderr %q", r.code, r.stderr)
+	}
+	if r := run(t, append(get, "--cert", certs.ClientCert, "--key", certs.ClientKey)...); r.code != exitOK {
+		t.Errorf("exit %d: %s", r.code, r.stderr)
 	}
 }

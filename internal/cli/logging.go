@@ -13,14 +13,9 @@ func (a *app) logger() (*slog.Logger, error) {
 	if err != nil {
 		return nil, usageError(fmt.Errorf("--log-level: %w", err))
 	}
-	opts := &slog.HandlerOptions{Level: level}
-	switch a.logFormat {
-	case "":
-		return telemetry.NewLogger(a.Stderr, level), nil
-	case "text":
-		return slog.New(slog.NewTextHandler(a.Stderr, opts)), nil
-	case "json":
-		return slog.New(slog.NewJSONHandler(a.Stderr, opts)), nil
+	format, err := telemetry.ParseFormat(a.logFormat)
+	if err != nil {
+		return nil, usageError(fmt.Errorf("--log-format: %w", err))
 	}
-	return nil, usageError(fmt.Errorf("--log-format: unknown format %q; use text or json", a.logFormat))
+	return telemetry.NewLogger(a.Stderr, level, format), nil
 }

@@ -3,16 +3,16 @@ package cli
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strings"
 	"time"
+
+	"github.com/freshet-io/freshet/config"
+	"github.com/freshet-io/freshet/internal/security"
 )
 
 // maxResponse bounds what a server can make a command read.
@@ -56,23 +56,16 @@ func (e *refusal) Error() string {
 	return fmt.Sprintf("the server refused (%d): %s", e.status, e.message)
 }
 
-// newLookupClient returns a client of the server at a URL or a bare host:port. caFile, when set, names the authority
-// that signed the server's certificate.
-func newLookupClient(server, token, caFile string) (*lookupClient, error) {
+// newLookupClient returns a client of the server at a URL or a bare host:port, which certificates, where they are given,
+// authenticate to each other.
+func newLookupClient(server, token string, certs config.TLS) (*lookupClient, error) {
 	if !strings.Contains(server, "://") {
 		server = "http://" + server
 	}
 	tr := http.DefaultTransport.(*http.Transport).Clone()
-	if caFile != "" {
-		pem, err := os.ReadFile(caFile)
-		if err != nil {
-			return nil, err
-		}
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s holds no PEM certificate", caFile)
-		}
-		tr.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	var err error
+	if tr.TLSClientConfig, err = security.ClientTLS(certs); err != nil {
+		return nil, err
 	}
 	return &lookupClient{
 		base: strings.TrimRight(server, "/"), token: token, http: &http.Client{Transport: tr, Timeout: 30 * time.Second},
@@ -101,6 +94,9 @@ func (c *lookupClient) get(ctx context.Context, req lookupRequest) (*lookupRespo
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxResponse))
 	if err != nil {
 		return nil, unreachable(fmt.Errorf("read the answer of %s: %w", c.base, err))
+	}
+	if !json.Valid(answer) { // not even an error is anything else
+		return nil, unreachable(fmt.Errorf("%s does not answer as a feature server does (%s); is it listen.http of a process with the role serve?", c.base, resp.Status))
 	}
 	if resp.StatusCode != http.StatusOK {
 		return nil, parseRefusal(resp.StatusCode, answer)

@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 )
@@ -24,6 +25,8 @@ type Env struct {
 // Main runs the command line of this process and returns its exit code. The first interrupt or SIGTERM ends what runs
 // in good order; a second one ends the process at once.
 func Main() int {
+	// It writes lines of its own to standard error for what it also returns as errors, which are logged where they matter.
+	redis.SetLogger(silent{})
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
@@ -32,6 +35,11 @@ func Main() int {
 		Stdin:   os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Terminal: term.IsTerminal(int(os.Stderr.Fd())),
 	})
 }
+
+// silent is a Redis client's logger that says nothing.
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
 
 // Run runs one command line and returns its exit code. It has printed any error.
 func Run(ctx context.Context, args []string, env Env) int {

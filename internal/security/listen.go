@@ -39,6 +39,14 @@ func OpenWarning(face, addr string, hasTLS, hasTokens bool) string {
 	}
 }
 
+// OpenAdminWarning is OpenWarning for the admin listener, which asks nobody anything.
+func OpenAdminWarning(addr string) string {
+	if IsLoopback(addr) {
+		return ""
+	}
+	return fmt.Sprintf("admin listens on %s, which other machines reach, and has neither TLS nor tokens: anyone may read metrics and health there; listen on 127.0.0.1, or let a firewall admit the monitoring alone", addr)
+}
+
 // HTTPLimits bounds what a client can make an HTTP server hold. The zero value has defaults for requests that are
 // answered from memory or Redis.
 type HTTPLimits struct {

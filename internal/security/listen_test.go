@@ -50,6 +50,15 @@ func TestOpenWarning(t *testing.T) {
 	}
 }
 
+func TestOpenAdminWarning(t *testing.T) {
+	if got := security.OpenAdminWarning("127.0.0.1:80"); got != "" {
+		t.Errorf("on loopback: %s", got)
+	}
+	if got := security.OpenAdminWarning(":80"); !strings.Contains(got, "admin listens on :80") {
+		t.Errorf("on every address: %q", got)
+	}
+}
+
 // serve runs an HTTP server until the test or stop ends it, and returns what it ended with.
 func serve(t *testing.T, srv *http.Server) (addr string, stop func() error) {
 	t.Helper()

@@ -26,14 +26,50 @@ func ParseLevel(s string) (slog.Level, error) {
 	}
 }
 
-// NewLogger returns a logger that writes text for people when w is a terminal, and otherwise a JSON object a line.
-func NewLogger(w io.Writer, level slog.Leveler) *slog.Logger {
+// Format is how log records are written.
+type Format int
+
+// The formats. Automatic is text where people watch, on a terminal, and else JSON.
+const (
+	Automatic Format = iota
+	Text
+	JSON
+)
+
+// ParseFormat reads a format as a user names it.
+func ParseFormat(s string) (Format, error) {
+	switch s {
+	case "":
+		return Automatic, nil
+	case "text":
+		return Text, nil
+	case "json":
+		return JSON, nil
+	default:
+		return 0, fmt.Errorf("unknown log format %q; known are text, json", s)
+	}
+}
+
+// NewLogger returns a logger that writes a record a line to w: text for people, or a JSON object.
+func NewLogger(w io.Writer, level slog.Leveler, format Format) *slog.Logger {
 	opts := &slog.HandlerOptions{Level: level}
-	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+	switch f, file := w.(*os.File); {
+	case format == Text:
+		return slog.New(slog.NewTextHandler(w, opts))
+	case format == Automatic && file && term.IsTerminal(int(f.Fd())):
 		opts.ReplaceAttr = shortTime
 		return slog.New(slog.NewTextHandler(w, opts))
 	}
+	opts.ReplaceAttr = durationText
 	return slog.New(slog.NewJSONHandler(w, opts))
+}
+
+// durationText writes a duration with its unit, as text does: as a number it would be nanoseconds, which nothing says.
+func durationText(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		return slog.String(a.Key, a.Value.Duration().String())
+	}
+	return a
 }
 
 // shortTime leaves the date out: who looks at a terminal knows the day.

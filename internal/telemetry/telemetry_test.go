@@ -30,15 +30,32 @@ func TestParseLevel(t *testing.T) {
 
 func TestLogIsJSONOffTheTerminal(t *testing.T) {
 	var out bytes.Buffer
-	l := telemetry.NewLogger(&out, slog.LevelInfo)
+	l := telemetry.NewLogger(&out, slog.LevelInfo, telemetry.Automatic)
 	l.Debug("not shown")
-	l.Info("started", "part", "router")
-	var line struct{ Level, Msg, Part, Time string }
+	l.Info("started", "part", "router", "took", 1500*time.Millisecond)
+	var line struct{ Level, Msg, Part, Time, Took string }
 	if err := json.Unmarshal(out.Bytes(), &line); err != nil {
 		t.Fatalf("%v in %s", err, out.String())
 	}
-	if line.Msg != "started" || line.Part != "router" || line.Level != "INFO" || line.Time == "" {
+	if line.Msg != "started" || line.Part != "router" || line.Level != "INFO" || line.Time == "" || line.Took != "1.5s" {
 		t.Errorf("logged %+v", line)
+	}
+}
+
+func TestLogFormats(t *testing.T) {
+	for name, want := range map[string]string{"": "{", "json": "{", "text": "time="} {
+		f, err := telemetry.ParseFormat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		telemetry.NewLogger(&out, slog.LevelInfo, f).Info("started")
+		if !strings.HasPrefix(out.String(), want) {
+			t.Errorf("%q: %s", name, out.String())
+		}
+	}
+	if _, err := telemetry.ParseFormat("csv"); err == nil || !strings.Contains(err.Error(), "known are text, json") {
+		t.Errorf("got %v", err)
 	}
 }
 
