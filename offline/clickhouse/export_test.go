@@ -36,7 +36,7 @@ func DDL(c config.ClickHouse, t *offline.Table) []string {
 	}
 	defer s.Close()
 	n := s.names(t)
-	steps, want, err := s.planRows(t, n, nil, "")
+	steps, want, err := s.planRows(t, n, nil, "") // of a table that is not there
 	if err != nil {
 		return []string{err.Error()}
 	}

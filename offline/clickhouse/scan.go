@@ -157,7 +157,7 @@ func (s *Store) Covered(ctx context.Context, t *offline.Table) ([]offline.Range,
 	)
 	n := s.names(t)
 	err := s.server.do(ctx, &query{
-		sql: fmt.Sprintf("SELECT toString(%[1]s), %[2]s, min(%[3]s), max(%[3]s) + 1 FROM %[4]s GROUP BY %[1]s, %[2]s ORDER BY %[1]s, %[2]s",
+		sql: fmt.Sprintf("SELECT CAST(%[1]s AS String), %[2]s, min(%[3]s), max(%[3]s) + 1 FROM %[4]s GROUP BY %[1]s, %[2]s ORDER BY %[1]s, %[2]s",
 			identifier(offline.Topic), identifier(offline.Partition), identifier(offline.Offset), n.qualified(n.all)),
 		result: proto.Results{{Data: &topic}, {Data: &partition}, {Data: &first}, {Data: &end}},
 		block: func() error {

@@ -461,13 +461,13 @@ func (c *consumer) lag(p *part) {
 	c.Metrics.lag.WithLabelValues(c.Name, c.t.Name, strconv.Itoa(int(p.id))).Set(float64(max(0, p.high-p.next)))
 }
 
-// fail notes why something does not work, and logs it when it is news.
+// fail notes why something does not work, and logs the first reason; readiness tells the last.
 func (c *consumer) fail(what string, err error) {
 	c.mu.Lock()
 	known := c.mu.problems[what]
 	c.mu.problems[what] = err
 	c.mu.Unlock()
-	if known == nil || known.Error() != err.Error() {
+	if known == nil || errors.Is(known, errNotYet) {
 		c.Logger.Warn("a table waits to be filled", "store", c.Name, "table", c.t.Name, "error", err)
 	}
 }
