@@ -115,6 +115,9 @@ func (m *materializer) start(tp topicPartition, d restored) {
 	if d.meta.none() {
 		first = t.assignedAt // what a first start begins at
 	}
+	if t.erasedTo, t.erasedNow = d.erasedTo, 0; d.meta.none() {
+		t.erasedNow = d.erasedTo
+	}
 	at := t.restoredTo(d, first)
 	if at < d.first && !m.acceptGap(t, at, d.first) {
 		return

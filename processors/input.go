@@ -120,7 +120,7 @@ const (
 func (t *topology) internalTopics(partitions func(topic string) int32) []kafka.TopicSpec {
 	compacted := map[string]string{"cleanup.policy": "compact", "delete.retention.ms": weekMillis, "message.timestamp.type": "LogAppendTime"}
 	maxBytes := t.maxBatchBytes()
-	specs := []kafka.TopicSpec{{Name: t.planeTopic(), Partitions: 1, Config: compacted}}
+	specs := []kafka.TopicSpec{{Name: t.planeTopic(), Partitions: 1, Config: compacted}, t.eraseSpec()}
 	dlqs := map[string]bool{}
 	for _, in := range t.inputs {
 		n := partitions(in.source.Topic)

@@ -27,6 +27,7 @@ type materializer struct {
 
 	store    *store
 	restorer *restorer
+	erasures erasures
 	pub      *publisher
 	canaries *canaries
 
@@ -63,7 +64,7 @@ func newMaterializer(r *Runtime, st *store) (*materializer, error) {
 		plane: r.plane, topo: r.topo, client: r.client, logger: r.logger, now: r.now, met: r.met, gaps: r.opts.AcceptGap,
 		store: st, pub: newPublisher(r.opts.Online), inputs: map[string]*input{}, tasks: map[topicPartition]*task{},
 		restorer: &restorer{
-			store: st, client: r.client, group: r.topo.materializeGroup(), logger: r.logger, now: r.now,
+			store: st, client: r.client, group: r.topo.materializeGroup(), eraseTopic: r.topo.eraseTopic(), logger: r.logger, now: r.now,
 			requests: make(chan []*task, 64), results: make(chan restored, 1024),
 		},
 	}
@@ -186,6 +187,9 @@ func (m *materializer) between(ctx context.Context) error {
 		return err
 	}
 	m.takeRestored()
+	if err := m.forgetRequested(); err != nil {
+		return err
+	}
 	m.setStatus()
 	for _, t := range m.running {
 		if t.touched {

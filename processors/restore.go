@@ -30,6 +30,7 @@ type restored struct {
 	took    time.Duration
 	// committed is the offset that the group has committed for the task, -1 for none.
 	committed int64
+	erasedTo  int64 // the next request to forget an entity that the task has to look at
 	// first is the first offset of the input, for views that begin there.
 	first int64
 	err   error // the task cannot be restored, ever; nothing else is set
@@ -41,6 +42,8 @@ type restorer struct {
 	store  *store
 	client []kgo.Opt
 	group  string // whose committed offsets are asked for
+
+	eraseTopic string // of the requests to forget entities
 	logger *slog.Logger
 	now    func() time.Time
 
@@ -167,6 +170,15 @@ func (r *restorer) finish(ctx context.Context, cl *kgo.Client, d *restored) erro
 		if d.meta, err = parseMeta(v); err != nil {
 			return &badStateError{d.t, err}
 		}
+	}
+	if d.meta.none() {
+		// What is asked for already is of a time before the task's.
+		d.erasedTo, err = endOf(ctx, cl, r.eraseTopic)
+	} else {
+		d.erasedTo, err = r.store.erasedUpTo(d.id)
+	}
+	if err != nil {
+		return err
 	}
 	if d.committed, err = committedOffset(ctx, cl, r.group, d.t); err != nil {
 		return err

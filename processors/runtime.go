@@ -285,6 +285,7 @@ func (r *Runtime) Run(ctx context.Context) error {
 	}
 	wg.Go(func() { errs[len(r.rts)] = r.mat.run(ctx) })
 	wg.Go(func() { r.watchStates(ctx) })
+	wg.Go(func() { r.readErasures(ctx) })
 	wg.Wait()
 	return errors.Join(append(errs, r.mat.store.close())...)
 }

@@ -54,6 +54,9 @@ type task struct {
 	touched    bool     // by the open transaction
 	ids        *eventIDs
 
+	erasedTo  int64 // the next request to forget an entity that is to be looked at
+	erasedNow int64 // where the requests that the open transaction honours end; 0: it honours none
+
 	erased [][]byte      // changelog keys to delete in the open transaction, before anything else
 	dead   []*kgo.Record // dead letters of the open transaction that are not produced yet
 	logged loggedRows    // records of the views' logs that are not produced yet

@@ -158,6 +158,7 @@ func (m *materializer) flush(ctx context.Context) {
 		p.meta.views = slices.Clone(t.now.views)
 		m.sweep(ctx, t, p)
 		m.flushTask(ctx, t, false)
+		m.flushErased(ctx, t, p)
 		if t.ids != nil {
 			for k, id := range t.ids.fresh {
 				m.txn.add(ctx, m.sess, p, []byte(k), id.append(nil))
