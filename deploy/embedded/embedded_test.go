@@ -2,12 +2,15 @@ package embedded_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -229,5 +232,36 @@ func TestRedisExpiresKeys(t *testing.T) {
 	}
 	if got := cl.HGet(t.Context(), "stays", "f").Val(); got != "v" {
 		t.Errorf("the key without a time to live reads %q", got)
+	}
+}
+
+// A folder that takes nothing more is told of once, not for each record that is refused for it.
+func TestKafkaTellsWhenItsFolderFails(t *testing.T) {
+	dir := t.TempDir()
+	var log bytes.Buffer
+	k, err := embedded.StartKafka(embedded.KafkaOptions{Dir: dir, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cl := client(t, k.Brokers()[0], kgo.RecordRetries(1))
+	if _, err := kadm.NewClient(cl).CreateTopic(t.Context(), 1, 1, nil, "t"); err != nil {
+		t.Fatal(err)
+	}
+	// A file where the partitions' folders belong is as good as a full disk.
+	partitions := filepath.Join(dir, "partitions")
+	if err := errors.Join(os.RemoveAll(partitions), os.WriteFile(partitions, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for range 3 {
+		if err := cl.ProduceSync(ctx, &kgo.Record{Topic: "t", Value: []byte("x")}).FirstErr(); err == nil {
+			t.Error("a record was acknowledged that is not kept")
+		}
+	}
+	cl.Close()
+	_ = k.Close()
+	if n := strings.Count(log.String(), "level=WARN msg=\"embedded kafka: persist batch"); n != 1 {
+		t.Errorf("told %d times:\n%s", n, log.String())
 	}
 }

@@ -9,7 +9,11 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -39,7 +43,7 @@ func StartKafka(o KafkaOptions) (*Kafka, error) {
 		kfake.NumBrokers(1),
 		kfake.Ports(port),
 		kfake.ClusterID("freshet-embedded"),
-		kfake.WithLogger(brokerLogger{o.Logger}),
+		kfake.WithLogger(brokerLogger{o.Logger, new(atomic.Int64)}),
 	}
 	if o.Dir != "" {
 		if k.lock, err = lockFolder(o.Dir); err != nil {
@@ -103,13 +107,28 @@ func (k *Kafka) unlock() error {
 	return k.lock.Close()
 }
 
-// brokerLogger passes on what the broker cannot do. What it says of requests it refused concerns who sent them.
-type brokerLogger struct{ l *slog.Logger }
+// brokerLogger passes on what the broker cannot do, and what it cannot keep in its folder. What else it says concerns
+// who sent a request that it refused.
+type brokerLogger struct {
+	l     *slog.Logger
+	quiet *atomic.Int64 // until this Unix time, what the folder does not take is not told again
+}
 
+// folderTrouble begins what the broker warns of when its folder fails it.
+var folderTrouble = []string{"persist ", "rebuildSegments ", "partition ", "pids.log", "groups.log", "session_state.json", "load session state", "compact "}
+
+// Logf implements kfake.Logger.
 func (b brokerLogger) Logf(level kfake.LogLevel, format string, args ...any) {
 	to := slog.LevelDebug
-	if level == kfake.LogLevelError {
+	switch {
+	case level == kfake.LogLevelError:
 		to = slog.LevelWarn
+	case level == kfake.LogLevelWarn && slices.ContainsFunc(folderTrouble, func(start string) bool { return strings.HasPrefix(format, start) }):
+		const every = 10
+		now, quiet := time.Now().Unix(), b.quiet.Load()
+		if now >= quiet && b.quiet.CompareAndSwap(quiet, now+every) {
+			to = slog.LevelWarn
+		}
 	}
 	if ctx := context.Background(); b.l.Enabled(ctx, to) {
 		b.l.Log(ctx, to, "embedded kafka: "+fmt.Sprintf(format, args...))
