@@ -156,6 +156,26 @@ feature_views:
 	}
 }
 
+// TestFilesAsWindowsWritesThem: a byte order mark and carriage returns are no part of the definition.
+func TestFilesAsWindowsWritesThem(t *testing.T) {
+	data, err := os.ReadFile("testdata/good/minimal.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := "\ufeff" + strings.ReplaceAll(string(data), "\n", "\r\n")
+	if _, err := Parse([]File{{Name: "x.yaml", Data: []byte(text)}}, environment); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestMistakesStayShort: what is no definition at all is not printed whole.
+func TestMistakesStayShort(t *testing.T) {
+	_, err := Parse([]File{{Name: "x.yaml", Data: []byte(strings.Repeat("é", 10_000))}}, environment)
+	if err == nil || !strings.Contains(err.Error(), "the definition must be a mapping, not ") || !strings.Contains(err.Error(), " and 19900 bytes more") || len(err.Error()) > 500 {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestHostileFilesEndSoon: aliases that multiply, deep nesting and sheer size are refused in bounded time and memory.
 func TestHostileFilesEndSoon(t *testing.T) {
 	var bomb strings.Builder

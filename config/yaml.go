@@ -48,7 +48,7 @@ func parseFile(f File, is *issues) (doc *document) {
 		is.errorf(at, "the file has %d bytes; at most %d", len(f.Data), maxFileBytes)
 		return nil
 	}
-	text := strings.ReplaceAll(string(f.Data), "\r\n", "\n")
+	text := strings.ReplaceAll(strings.TrimPrefix(string(f.Data), "\ufeff"), "\r\n", "\n") // editors on Windows write both
 	if line := tooDeep(text); line > 0 {
 		is.errorf(Pos{f.Name, line, 1}, "nested too deeply; at most %d levels", maxDepth)
 		return nil
@@ -188,5 +188,10 @@ func describe(n ast.Node) string {
 	case ast.TagType:
 		return "a tag, which definitions do not use"
 	}
-	return fmt.Sprintf("%q", n.GetToken().Value)
+	const most = 100 // of a value that may be a file of something else
+	text := n.GetToken().Value
+	if len(text) > most {
+		return fmt.Sprintf("%q and %d bytes more", strings.ToValidUTF8(text[:most], ""), len(text)-most)
+	}
+	return fmt.Sprintf("%q", text)
 }
