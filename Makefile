@@ -16,8 +16,9 @@ help: ## Say what each target does
 demo: ## Run the whole plane in one process with the flights of 2013
 	$(GO) run . demo
 
-build: ## Build bin/freshet
-	$(GO) build -trimpath -o bin/freshet .
+build: ## Build bin/freshet, and bin/freshet-sql, which has embedded SQL and needs cgo
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/freshet .
+	CGO_ENABLED=1 $(GO) build -trimpath -tags duckdb -o bin/freshet-sql .
 
 test: deps lint ## Vet, lint and test everything under the race detector, with a real Kafka and Redis
 	FRESHET_REQUIRE_SERVICES=1 $(GO) run ./internal/testenv/cmd/services -- \
