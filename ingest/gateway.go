@@ -223,6 +223,9 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, deadline time.Ti
 	name, ok := strings.CutPrefix(r.URL.Path, GatewayPath)
 	if g.opts.Allow != nil { // before anything is said of the sources
 		if status, reason := g.opts.Allow(r, name); status != 0 {
+			if status == http.StatusUnauthorized {
+				w.Header().Set("WWW-Authenticate", `Bearer realm="freshet"`)
+			}
 			return refuse(status, reason)
 		}
 	}

@@ -13,18 +13,6 @@ import (
 // ends the group. A Runner that returns nil of itself is a step that is done, and the group goes on without it.
 type Runner func(ctx context.Context, ready func()) error
 
-// Steps makes a Runner of a part that is started and stopped by two calls. The context that stop gets is still alive.
-func Steps(start, stop func(ctx context.Context) error) Runner {
-	return func(ctx context.Context, ready func()) error {
-		if err := start(ctx); err != nil {
-			return err
-		}
-		ready()
-		<-ctx.Done()
-		return stop(context.WithoutCancel(ctx))
-	}
-}
-
 // DefaultStopWithin is how long a part may take to stop when its Add does not say.
 const DefaultStopWithin = 15 * time.Second
 

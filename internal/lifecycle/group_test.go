@@ -162,21 +162,6 @@ func TestNamesWhatDoesNotStop(t *testing.T) {
 	close(release)
 }
 
-func TestStepsStopWithALiveContext(t *testing.T) {
-	var s story
-	g := newGroup()
-	g.Add("server", 0, lifecycle.Steps(
-		func(context.Context) error { s.add("start"); return nil },
-		func(ctx context.Context) error { s.add("stop, context %v", ctx.Err()); return nil },
-	))
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-	defer cancel()
-	if err := g.Run(ctx); err != nil {
-		t.Fatal(err)
-	}
-	s.check(t, "start", "stop, context <nil>")
-}
-
 // TestStress races stops and failures against starts: every part that began has ended, whatever came first.
 func TestStress(t *testing.T) {
 	broken := errors.New("broken")

@@ -16,25 +16,16 @@ import (
 // Refuse answers a request that is not let through with 401 or 403.
 type Refuse func(w http.ResponseWriter, code int, reason string)
 
-// RefuseJSON answers {"error": reason}.
-func RefuseJSON(w http.ResponseWriter, code int, reason string) {
-	refuse(w, code, map[string]string{"error": reason})
-}
-
 // RefuseFeast answers as Feast's servers do: a JSON string that holds the JSON of an exception. Its SDK reads nothing
 // else, and raises FeastPermissionError from this.
 func RefuseFeast(w http.ResponseWriter, code int, reason string) {
 	inner, _ := json.Marshal(map[string]string{"module": "feast.errors", "class": "FeastPermissionError", "message": reason}) // strings always encode
-	refuse(w, code, string(inner))
-}
-
-func refuse(w http.ResponseWriter, code int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	if code == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="freshet"`)
 	}
 	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(body) // the client may have left
+	_ = json.NewEncoder(w).Encode(string(inner)) // the client may have left
 }
 
 // Middleware lets requests with a known token through, their principal in the context, and answers the others with

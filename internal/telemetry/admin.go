@@ -14,10 +14,9 @@ import (
 
 // Admin is what the admin listener shows.
 type Admin struct {
-	Addr       string // where it listens: profiles are shown without being asked for on a loopback address alone
-	Registry   *prometheus.Registry
-	Health     *Health
-	AllowPprof bool // show profiles on any address
+	Addr     string // where it listens: profiles are shown on a loopback address alone
+	Registry *prometheus.Registry
+	Health   *Health
 }
 
 // Handler serves /metrics, /healthz (the process runs), /readyz (it does its work, or why not) and /debug/pprof.
@@ -30,7 +29,7 @@ func (a Admin) Handler() http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = io.WriteString(w, "{\"alive\": true}\n")
 	})
-	if a.AllowPprof || security.IsLoopback(a.Addr) {
+	if security.IsLoopback(a.Addr) {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
