@@ -216,7 +216,7 @@ type Listen struct {
 type Offline struct {
 	FlushInterval time.Duration // how long a record may wait before its batch is written; default 5s
 	FlushRows     int           // records of a partition in one batch; default 100_000
-	Memory        int64         // of records that wait, of all tables; default 256 MiB
+	Memory        int64         // of records that wait, of all tables; default 128 MiB
 }
 
 // Processing tunes the stream runtime; the defaults suit most planes.

@@ -230,7 +230,7 @@ func (r *resolver) processing() {
 
 func (r *resolver) offline() {
 	o := &r.plane.Offline
-	*o = Offline{FlushInterval: 5 * time.Second, FlushRows: 100_000, Memory: 256 << 20}
+	*o = Offline{FlushInterval: 5 * time.Second, FlushRows: 100_000, Memory: 128 << 20}
 	s := r.spec.Offline
 	if s == nil {
 		return

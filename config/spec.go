@@ -95,7 +95,7 @@ type processingSpec struct {
 type offlineSpec struct {
 	FlushInterval At[time.Duration] `yaml:"flush_interval" doc:"How long a record may wait before its batch is written. Default: 5s."`
 	FlushRows     At[int]           `yaml:"flush_rows" doc:"Records of one partition that are written as one batch, at most. Default: 100000."`
-	Memory        At[byteSize]      `yaml:"memory" doc:"Memory for records that wait to be written, of all tables together. Beyond it reading pauses. Default: 256MiB."`
+	Memory        At[byteSize]      `yaml:"memory" doc:"Memory for records that wait to be written, of all tables together. Beyond it reading pauses. Default: 128MiB."`
 }
 
 type entitySpec struct {

@@ -25,7 +25,7 @@ const (
 	sessionTimeout = 10 * time.Second // after it a dead process's partitions are another's
 	commitRetry    = 200 * time.Millisecond
 	maxValues      = 1 << 20 // of a batch, which bounds its memory in the forms of a row
-	maxBatchBytes  = 32 << 20
+	maxBatchBytes  = 24 << 20
 	dlqBatchBytes  = 16 << 20
 )
 
@@ -135,8 +135,8 @@ func (c *consumer) options() []kgo.Opt {
 		kgo.BlockRebalanceOnPoll(),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
-		kgo.FetchMaxBytes(16 << 20),
-		kgo.FetchMaxPartitionBytes(4 << 20),
+		kgo.FetchMaxBytes(8 << 20),
+		kgo.FetchMaxPartitionBytes(2 << 20),
 		kgo.FetchMaxWait(time.Second),
 		kgo.MaxConcurrentFetches(2),
 		kgo.ProducerBatchMaxBytes(dlqBatchBytes),
