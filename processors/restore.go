@@ -44,8 +44,8 @@ type restorer struct {
 	group  string // whose committed offsets are asked for
 
 	eraseTopic string // of the requests to forget entities
-	logger *slog.Logger
-	now    func() time.Time
+	logger     *slog.Logger
+	now        func() time.Time
 
 	requests chan []*task
 	results  chan restored

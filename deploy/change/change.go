@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/freshet-io/freshet/config"
@@ -15,6 +16,7 @@ import (
 	"github.com/freshet-io/freshet/offline"
 	"github.com/freshet-io/freshet/offline/clickhouse"
 	"github.com/freshet-io/freshet/offline/parquet"
+	"github.com/freshet-io/freshet/offline/sink"
 	"github.com/freshet-io/freshet/processors"
 )
 
@@ -114,7 +116,17 @@ func (c *Change) openStores(ctx context.Context) error {
 		c.stores = append(c.stores, Store{"parquet", s})
 	}
 	if conn.ClickHouse != nil {
-		s, err := clickhouse.Open(*conn.ClickHouse, clickhouse.Options{Logger: c.opts.Logger, AllowDrop: c.opts.AllowDrop})
+		s, err := clickhouse.Open(*conn.ClickHouse, clickhouse.Options{
+			Logger: c.opts.Logger, AllowDrop: c.opts.AllowDrop,
+			Committed: func(ctx context.Context, t *offline.Table) (map[int32]int64, error) {
+				cl, err := kgo.NewClient(c.client...)
+				if err != nil {
+					return nil, fmt.Errorf("connect to kafka: %w", err)
+				}
+				defer cl.Close()
+				return sink.Committed(ctx, kadm.NewClient(cl), c.plane, "clickhouse", t)
+			},
+		})
 		if err != nil {
 			return err
 		}
