@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -198,6 +199,15 @@ var byteUnits = []struct {
 	factor int64
 }{
 	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"B", 1}, {"", 1},
+}
+
+// ParseBytes reads a size as definitions have it: 65536, 64KiB, 1MB.
+func ParseBytes(s string) (int64, error) {
+	n, ok := parseBytes(s)
+	if !ok {
+		return 0, fmt.Errorf("%q is not a size in bytes like 65536, 64KiB or 1MB", s)
+	}
+	return int64(n), nil
 }
 
 func parseBytes(s string) (byteSize, bool) {

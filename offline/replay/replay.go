@@ -179,7 +179,7 @@ func (l *Log) Expect(probes int64) { l.wanted = newFilter(probes) }
 // Load, from one goroutine.
 func (l *Log) Probe(key []byte, at int64, row uint64) error {
 	if l.wanted.bits == nil {
-		l.wanted = newFilter(1 << 22)
+		l.wanted = newFilter(1 << 21)
 	}
 	e := l.hash(key)
 	l.wanted.add(&e)

@@ -32,7 +32,7 @@ type Sorter struct {
 	o    Options
 	file file
 
-	writers int          // ever made
+	writers int          // that are open
 	inUse   atomic.Int64 // bytes of pages that buckets hold
 	spilled atomic.Bool
 
@@ -226,5 +226,8 @@ func (w *Writer) Close() error {
 		to.count += b.count
 	}
 	w.open, w.buf = nil, nil
+	if w.s.writers--; w.s.writers == 0 && w.s.spilled.Load() {
+		w.s.free = nil // reading takes memory of its own
+	}
 	return nil
 }

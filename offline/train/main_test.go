@@ -14,7 +14,12 @@ import (
 	"github.com/freshet-io/freshet/offline/train"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("os/exec.(*Cmd).Start.func2"), // the services' own processes
+		goleak.IgnoreAnyFunction("github.com/freshet-io/freshet/internal/testenv.start.func1"),
+		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"), goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"))
+}
 
 func parsePlane(tb testing.TB, text string) *config.Plane {
 	tb.Helper()

@@ -82,13 +82,21 @@ func (n *newFile) publish(m *Manifest) error {
 		err = n.seal()
 	}
 	if err == nil {
-		err = os.Rename(n.f.Name(), n.path)
+		err = n.rename()
 	}
 	if err != nil {
 		return errors.Join(err, manifest.abort())
 	}
+	return manifest.rename()
+}
+
+// rename gives a sealed file its name.
+func (n *newFile) rename() error {
+	if err := os.Rename(n.f.Name(), n.path); err != nil {
+		return err
+	}
 	n.f = nil
-	return os.Rename(manifest.f.Name(), manifest.path)
+	return nil
 }
 
 // seal makes the file last and gives it the rights that a new file has.

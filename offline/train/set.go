@@ -40,6 +40,9 @@ type Options struct {
 	SpineName, StoreName, OutputName string
 }
 
+// defaultMemory is that of Options.Memory.
+const defaultMemory = 160 << 20
+
 // Set is a training set in the making.
 type Set struct {
 	o       Options
@@ -101,7 +104,7 @@ func (s *Set) begin(stage Stage, total int64) {
 // New binds a service to a spine.
 func New(o Options) (*Set, error) {
 	if o.Memory <= 0 {
-		o.Memory = 160 << 20
+		o.Memory = defaultMemory
 	}
 	if o.Clock == nil {
 		o.Clock = time.Now

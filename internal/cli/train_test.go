@@ -1,0 +1,139 @@
+package cli
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/freshet-io/freshet/config"
+	"github.com/freshet-io/freshet/deploy/demo"
+	"github.com/freshet-io/freshet/ingest"
+	"github.com/freshet-io/freshet/internal/feature"
+	"github.com/freshet-io/freshet/offline"
+	"github.com/freshet-io/freshet/offline/parquet"
+)
+
+// trainingFolder is a folder with the demo's definition, and Parquet files of January's and February's flights.
+func trainingFolder(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "plane.yaml"), demo.PlaneYAML, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	plane, err := config.Load(filepath.Join(dir, "plane.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := parquet.Open(t.Context(), config.Secret("file://"+filepath.Join(dir, "offline")), parquet.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	flights, err := demo.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	src := plane.Sources[0]
+	reader, err := ingest.NewReader(src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, b := offline.EventsTable(src), &offline.Batch{Width: len(src.Schema)}
+	row := make([]feature.Value, len(src.Schema))
+	for f := range flights.All() {
+		if f.DepartedAt.Month() > time.February {
+			break
+		}
+		at, _, bad := reader.Read(&kgo.Record{Key: []byte(f.Carrier), Value: f.AppendEvent(nil), Timestamp: f.DepartedAt}, row)
+		if bad != nil {
+			t.Fatal(bad)
+		}
+		b.Values = append(b.Values, row...)
+		b.Meta = append(b.Meta, offline.Meta{Time: at, Arrived: at, Ordinal: 1, Topic: src.Topic, Offset: int64(b.Len())})
+	}
+	if err := store.Prepare(t.Context(), table); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Write(t.Context(), table, offline.Range{Topic: src.Topic, End: int64(b.Len())}, b); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func writeText(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestTrain makes the manual's training set.
+func TestTrain(t *testing.T) {
+	dir := trainingFolder(t)
+	manual, err := os.ReadFile("../../docs/training.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, spine, _ := strings.Cut(string(manual), "$ cat spine.csv\n")
+	spine, _, _ = strings.Cut(spine, "\n\n")
+	writeText(t, filepath.Join(dir, "spine.csv"), spine+"\n")
+	out := filepath.Join(dir, "train.csv")
+	args := []string{"train", filepath.Join(dir, "plane.yaml"), "--store", filepath.Join(dir, "offline"), "--service", "delay_model", "--spine", filepath.Join(dir, "spine.csv")}
+	r := run(t, append(args, "--out", out)...)
+	if r.code != exitOK || !strings.Contains(r.stdout, "2 rows with") || !strings.Contains(r.stdout, "delay_per_mile") {
+		t.Fatalf("exit %d: %s%s", r.code, r.stdout, r.stderr)
+	}
+	set, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(set)), "\n")
+	if len(lines) != 3 || !strings.HasPrefix(lines[1], "UA,EWR,SFO,2565,2013-02-03T17:00:00Z,1,") || !strings.HasPrefix(lines[2], "AA,JFK,LAX,2475,2013-02-03T12:00:00-05:00,0,") ||
+		strings.Contains(lines[1], ",,,,") {
+		t.Errorf("set\n%s", set)
+	}
+	r = run(t, append(args, "--out", filepath.Join(dir, "train.parquet"), "--output", "json", "--as-served", "--full-feature-names")...)
+	var m struct {
+		Rows      int
+		Semantics string
+		Warnings  []string
+		Features  []struct{ Name string }
+	}
+	if err := json.Unmarshal([]byte(r.stdout), &m); err != nil || m.Rows != 2 || m.Semantics != "as served" || len(m.Warnings) != 1 || !strings.Contains(m.Features[0].Name, "__") {
+		t.Errorf("exit %d: %v: %s%s", r.code, err, r.stdout, r.stderr)
+	}
+}
+
+func TestTrainMistakes(t *testing.T) {
+	dir := t.TempDir()
+	writeText(t, filepath.Join(dir, "plane.yaml"), string(demo.PlaneYAML))
+	writeText(t, filepath.Join(dir, "spine.csv"), "carrier\nUA\n")
+	base := []string{"train", filepath.Join(dir, "plane.yaml"), "--spine", filepath.Join(dir, "spine.csv"), "--out", filepath.Join(dir, "out.csv")}
+	for _, c := range []struct {
+		name string
+		args []string
+		code int
+		want string
+	}{
+		{"no service", nil, exitUsage, "--service is missing"},
+		{"no store", []string{"--service", "delay_model"}, exitUsage, "names no offline store"},
+		{"unknown service", []string{"--service", "delay_modle", "--store", dir}, exitNotFound, "delay_model"},
+		{"no such folder", []string{"--service", "delay_model", "--store", dir + "/none"}, exitNotFound, "--store"},
+		{"no such zone", []string{"--service", "delay_model", "--store", dir, "--zone", "Mars"}, exitUsage, "Mars"},
+		{"no size", []string{"--service", "delay_model", "--store", dir, "--memory", "much"}, exitUsage, "much"},
+		{"no time", []string{"--service", "delay_model", "--store", dir}, exitFailure, `no column "event_timestamp" or "timestamp"`},
+		{"no table", []string{"--service", "delay_model", "--store", dir, "--out", "clickhouse:t"}, exitUsage, "connections.clickhouse"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := run(t, append(base[:len(base):len(base)], c.args...)...)
+			if r.code != c.code || !strings.Contains(r.stderr, c.want) {
+				t.Errorf("exit %d, want %d: %s", r.code, c.code, r.stderr)
+			}
+		})
+	}
+}
