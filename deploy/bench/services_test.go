@@ -72,3 +72,17 @@ func TestMaterializeMeasuresBothLoops(t *testing.T) {
 		t.Errorf("%+v", res)
 	}
 }
+
+func TestSinkMeasuresBoth(t *testing.T) {
+	native, _ := testenv.ClickHouse(t)
+	res, err := Sink(t.Context(), SinkOptions{
+		Kafka: testenv.Kafka(t), ClickHouse: native, Events: 3000, Users: 50, Partitions: 2,
+		Dir: t.TempDir(), Logger: slog.New(slog.DiscardHandler), Out: io.Discard,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Bare.Events != 3000 || res.Sink.Events != 3000 || res.Ratio <= 0 || res.SinkBatches < 2 || res.BareBatches != 1 {
+		t.Errorf("%+v", res)
+	}
+}
