@@ -15,6 +15,7 @@ Figures depend on the machine and on what else it does: compare the ratios.`,
 	cmd.AddCommand(a.benchLookupServerCommand())
 	cmd.AddCommand(a.benchFreshnessCommand())
 	cmd.AddCommand(a.benchStateCommand())
+	cmd.AddCommand(a.benchSinkCommand())
 	cmd.AddCommand(a.benchTrainCommand())
 	return cmd
 }
