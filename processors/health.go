@@ -86,6 +86,9 @@ func (m *materializer) ready() error {
 	if last := m.turned.Load(); last != 0 && m.now().Sub(time.Unix(0, last)) > stuckAfter {
 		errs = append(errs, fmt.Errorf("materializer: has been busy with one round since %s; is the disk full, or Kafka away?", time.Unix(0, last).UTC().Format(time.RFC3339)))
 	}
+	if err := m.store.ready(); err != nil {
+		errs = append(errs, err)
+	}
 	if !s.joined {
 		errs = append(errs, errors.New("materializer: has not joined its group yet"))
 	}

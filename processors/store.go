@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -24,7 +25,8 @@ import (
 //	't' | topic | 0 | partition (big-endian u32)   → task id (big-endian u32) and position record
 //	'd' | task id | changelog key                  → changelog value
 type store struct {
-	db *pebble.DB
+	db     *pebble.DB
+	failed atomic.Pointer[storeTrouble] // the last failure to write a file
 
 	mu struct {
 		sync.Mutex
@@ -61,7 +63,7 @@ func openStore(dir string, cacheBytes int64, logger *slog.Logger) (*store, error
 		// versions are dropped without having been merged downwards.
 		L0CompactionThreshold: 8,
 		LBaseMaxBytes:         512 << 20,
-		Logger:                pebbleLogger{logger},
+		Logger:                &pebbleLogger{l: logger},
 		FormatMajorVersion:    pebble.FormatNewest,
 	}
 	for i := range opts.Levels {
@@ -72,11 +74,13 @@ func openStore(dir string, cacheBytes int64, logger *slog.Logger) (*store, error
 			opts.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
 		}
 	}
+	s := &store{}
+	opts.EventListener = &pebble.EventListener{BackgroundError: s.trouble}
 	db, err := pebble.Open(filepath.Join(dir, "state"), opts)
 	if err != nil {
 		return nil, fmt.Errorf("open the local store in %s (is another instance using it? every instance needs its own state_dir): %w", dir, err)
 	}
-	s := &store{db: db}
+	s.db = db
 	if err := s.loadNextID(); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -96,9 +100,42 @@ func (s *store) loadNextID() error {
 	return it.Close()
 }
 
-// close flushes what is in memory, so that the next start restores nothing, and closes the database.
+// trouble notes that the database could not write a file. It goes on trying, and holding what it could not write.
+func (s *store) trouble(err error) { s.failed.Store(&storeTrouble{time.Now(), err}) }
+
+type storeTrouble struct {
+	at  time.Time
+	err error
+}
+
+// troubleLasts is how long after a failure to write the store counts as failing: Pebble tries again many times a second.
+const troubleLasts = 10 * time.Second
+
+// ready reports why the store cannot write.
+func (s *store) ready() error {
+	if f := s.failed.Load(); f != nil && time.Since(f.at) < troubleLasts {
+		return fmt.Errorf("the local store cannot be written: %w", f.err)
+	}
+	return nil
+}
+
+// closeWithin bounds closing: on a disk that takes nothing it would never end.
+const closeWithin = 10 * time.Second
+
+// close flushes what is in memory, so that the next start restores nothing, and closes the database. A store that cannot
+// be written is left as it is: what it lacks is restored from the changelog.
 func (s *store) close() error {
-	return errors.Join(s.wait(), s.db.Flush(), s.db.Close())
+	if err := s.ready(); err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	go func() { done <- errors.Join(s.wait(), s.db.Flush(), s.db.Close()) }()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(closeWithin):
+		return errors.Join(fmt.Errorf("the local store was not closed within %s", closeWithin), s.ready())
+	}
 }
 
 func taskKey(topic string, partition int32) []byte {
@@ -329,18 +366,36 @@ func (pos position) stale(topicID [16]byte, start, end int64, now time.Time, hor
 	return ""
 }
 
-// pebbleLogger passes Pebble's messages on: what it says at info level is of interest only when debugging.
-type pebbleLogger struct{ l *slog.Logger }
+// pebbleLogger passes Pebble's messages on: what it says at info level is of interest only when debugging. On a full disk
+// it tries, and complains, a hundred times a second.
+type pebbleLogger struct {
+	l  *slog.Logger
+	mu struct {
+		sync.Mutex
+		complained time.Time
+	}
+}
 
-func (p pebbleLogger) Infof(format string, args ...any) {
+// complainEvery is how often an error of Pebble's is logged.
+const complainEvery = 10 * time.Second
+
+func (p *pebbleLogger) Infof(format string, args ...any) {
 	p.l.Debug("local store: " + fmt.Sprintf(format, args...))
 }
 
-func (p pebbleLogger) Errorf(format string, args ...any) {
-	p.l.Error("local store: " + fmt.Sprintf(format, args...))
+func (p *pebbleLogger) Errorf(format string, args ...any) {
+	p.mu.Lock()
+	soon := time.Since(p.mu.complained) < complainEvery
+	if !soon {
+		p.mu.complained = time.Now()
+	}
+	p.mu.Unlock()
+	if !soon {
+		p.l.Error("local store: " + fmt.Sprintf(format, args...))
+	}
 }
 
-func (p pebbleLogger) Fatalf(format string, args ...any) {
+func (p *pebbleLogger) Fatalf(format string, args ...any) {
 	p.l.Error("local store: " + fmt.Sprintf(format, args...))
 	panic(fmt.Sprintf("local store: "+format, args...))
 }

@@ -321,7 +321,7 @@ func (m *materializer) evict() {
 		}
 	}
 	m.met.cacheBytes.Set(float64(held))
-	if held <= budget {
+	if held <= budget || m.store.wait() != nil { // what is dropped may be loaded again; a store that failed says so at the next commit
 		return
 	}
 	// A little more than needed, so that it is not done at every commit.

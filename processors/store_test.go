@@ -1,0 +1,80 @@
+package processors
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestAStoreThatCannotBeWrittenSaysSoAndCloses(t *testing.T) {
+	s, err := openStore(t.TempDir(), 8<<20, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.db.Close()
+	if err := s.ready(); err != nil {
+		t.Errorf("a new store: %v", err)
+	}
+	full := errors.New("no space left on device")
+	s.trouble(full)
+	if err := s.ready(); !errors.Is(err, full) {
+		t.Errorf("after a failure: %v", err)
+	}
+	if err := s.close(); !errors.Is(err, full) {
+		t.Errorf("closed with %v", err)
+	}
+}
+
+// A full disk must not fill the log too.
+func TestThePebbleLoggerComplainsNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out strings.Builder
+		l := pebbleLogger{l: slog.New(slog.NewTextHandler(&out, nil))}
+		for range 1000 {
+			l.Errorf("disk full")
+			time.Sleep(15 * time.Millisecond)
+		}
+		if n := strings.Count(out.String(), "disk full"); n != 2 {
+			t.Errorf("%d lines in 15 seconds: %s", n, out.String())
+		}
+	})
+}
+
+// What is on its way into the store is there for whoever waits, batch after batch.
+func TestBatchesOnTheirWayAreWaitedFor(t *testing.T) {
+	s, err := openStore(t.TempDir(), 8<<20, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 200 {
+		b := s.batch(0)
+		for k := range 50 {
+			if err := b.put(7, fmt.Appendf(nil, "key %d", k), fmt.Appendf(nil, "value %d", i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.commitLater(b, func() {}); err != nil {
+			t.Fatal(err)
+		}
+		if i%7 > 0 {
+			continue // the next batch waits for it too
+		}
+		n := 0
+		err := s.scan(7, []byte("key"), nil, func(_, v []byte) error {
+			if n++; string(v) != fmt.Sprintf("value %d", i) {
+				t.Fatalf("batch %d: %s", i, v)
+			}
+			return nil
+		})
+		if err != nil || n != 50 {
+			t.Fatalf("batch %d: %d keys, %v", i, n, err)
+		}
+	}
+	if err := s.close(); err != nil {
+		t.Fatal(err)
+	}
+}
