@@ -20,7 +20,8 @@ import (
 const demoLong = `Demo runs a whole plane in this process, with no services: an embedded Kafka, the stream processors,
 an embedded Redis and the lookup server. It sends every one of the 336,776 flights that left New York in
 2013 through it, waits until lookups show that each flight was counted exactly once for its carrier,
-airport, route and aircraft, and prints some of the features.
+airport, route and aircraft, and prints some of the features. From the Parquet files that the flights have
+gone to meanwhile it makes a training set, and prints five rows of it.
 
 Then it goes on serving, with Kafka and HTTP on local ports, until it is interrupted.
 Its data is in a temporary folder and is removed at the end.`
@@ -113,6 +114,10 @@ func (a *app) playDemo(ctx context.Context, flags demoFlags, l local) error {
 	if report.DeadLettered, err = l.deadLettered(ctx); err != nil {
 		return err
 	}
+	set, err := a.trainDemo(ctx, flights, l, &report)
+	if err != nil {
+		return err
+	}
 	if flags.report != "" {
 		if err := report.write(flags.report); err != nil {
 			return err
@@ -122,14 +127,20 @@ func (a *app) playDemo(ctx context.Context, flags demoFlags, l local) error {
 		if err := printJSON(a.Stdout, report); err != nil {
 			return err
 		}
-	} else if err := a.printDemo(ctx, client, &report); err != nil {
-		return err
+	} else {
+		if err := a.printDemo(ctx, client, &report); err != nil {
+			return err
+		}
+		if err := set.print(a.Stdout); err != nil {
+			return err
+		}
 	}
 	if flags.exit {
 		return nil
 	}
 	if !a.json() {
 		printTryThis(a.Stdout, a.Program, l)
+		set.tryTrain(a.Stdout, a.Program)
 	}
 	<-ctx.Done()
 	return nil
@@ -148,10 +159,11 @@ func (a *app) countFlights(ctx context.Context, flights *demo.Flights, client *l
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	start := time.Now()
+	r.lastDeparture = start.UTC().Truncate(time.Second)
 	sent := make(chan struct{})
 	go func() {
 		defer close(sent)
-		if err := sendFlights(ctx, flights, l.conn, l.plane.Sources[0].Topic, start.UTC().Truncate(time.Second)); err != nil {
+		if err := sendFlights(ctx, flights, l.conn, l.plane.Sources[0].Topic, r.lastDeparture); err != nil {
 			cancel(err)
 		}
 	}()

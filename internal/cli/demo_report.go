@@ -17,19 +17,27 @@ import (
 
 // demoReport is what --report writes: what was done and measured, and on what.
 type demoReport struct {
-	Events          int     `json:"events"`
-	DeadLettered    int     `json:"dead_lettered"`
-	Entities        int     `json:"entities"`
-	Seconds         float64 `json:"seconds"`           // from the first event sent until lookups show every event
-	EventsPerSecond float64 `json:"events_per_second"` // Events / Seconds
-	Lookups         int     `json:"lookups"`           // of one entity's feature service over HTTP, one after another
-	LookupP50Millis float64 `json:"lookup_p50_ms"`
-	LookupP99Millis float64 `json:"lookup_p99_ms"`
-	Version         string  `json:"version"`
-	Go              string  `json:"go"`
-	Platform        string  `json:"platform"`
-	CPUs            int     `json:"cpus"`
+	Events           int     `json:"events"`
+	DeadLettered     int     `json:"dead_lettered"`
+	Entities         int     `json:"entities"`
+	Seconds          float64 `json:"seconds"`           // from the first event sent until lookups show every event
+	EventsPerSecond  float64 `json:"events_per_second"` // Events / Seconds
+	Lookups          int     `json:"lookups"`           // of one entity's feature service over HTTP, one after another
+	LookupP50Millis  float64 `json:"lookup_p50_ms"`
+	LookupP99Millis  float64 `json:"lookup_p99_ms"`
+	FilesWaitSeconds float64 `json:"files_wait_seconds"` // from then until Parquet has every event
+	TrainingRows     uint64  `json:"training_rows"`
+	TrainingSeconds  float64 `json:"training_seconds"`
+	Version          string  `json:"version"`
+	Go               string  `json:"go"`
+	Platform         string  `json:"platform"`
+	CPUs             int     `json:"cpus"`
+
+	lastDeparture time.Time // of the flights as they were sent
 }
+
+// demoService is what the demo's model asks for.
+const demoService = "delay_model"
 
 func newDemoReport() demoReport {
 	b := readBuild()
@@ -80,7 +88,7 @@ func timeLookups(ctx context.Context, client *lookupClient, flights *demo.Flight
 // modelInput asks for what the demo's model needs to predict one flight.
 func modelInput(carrier, origin, dest string, distance int) lookupRequest {
 	text := func(s string) []json.RawMessage { return []json.RawMessage{json.RawMessage(strconv.Quote(s))} }
-	return lookupRequest{FeatureService: "delay_model", Entities: map[string][]json.RawMessage{
+	return lookupRequest{FeatureService: demoService, Entities: map[string][]json.RawMessage{
 		"carrier": text(carrier), "origin": text(origin), "dest": text(dest), "distance": {json.RawMessage(strconv.Itoa(distance))},
 	}}
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
+	"path/filepath"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -35,6 +37,7 @@ type localOptions struct {
 // local is a plane that runs in this process.
 type local struct {
 	plane *config.Plane
+	dir   string
 	conn  config.Kafka
 	addrs node.Addresses
 }
@@ -71,6 +74,9 @@ func (a *app) withLocal(ctx context.Context, o localOptions, body func(context.C
 		defer r.Close()
 		plane.Connections.Redis = &config.Redis{URL: config.Secret(r.URL())}
 	}
+	if plane.Connections.Parquet == nil && plane.Connections.ClickHouse == nil {
+		plane.Connections.Parquet = &config.Parquet{URL: fileURL(o.dir + "/parquet")}
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ready := make(chan node.Addresses, 1)
@@ -84,7 +90,7 @@ func (a *app) withLocal(ctx context.Context, o localOptions, body func(context.C
 	}()
 	select {
 	case at := <-ready:
-		err = body(ctx, local{plane: plane, conn: *plane.Connections.Kafka, addrs: at})
+		err = body(ctx, local{plane: plane, dir: o.dir, conn: *plane.Connections.Kafka, addrs: at})
 		cancel()
 		if nodeErr := <-stopped; nodeErr != nil {
 			if errors.Is(err, context.Canceled) {
@@ -96,6 +102,11 @@ func (a *app) withLocal(ctx context.Context, o localOptions, body func(context.C
 	case err := <-stopped:
 		return err
 	}
+}
+
+// fileURL is how connections name a folder, by its absolute path.
+func fileURL(folder string) config.Secret {
+	return config.Secret((&url.URL{Scheme: "file", Path: filepath.ToSlash(folder)}).String())
 }
 
 // withFreePorts returns a copy of a plane whose listeners can be opened.
