@@ -16,6 +16,14 @@ import (
 	"github.com/freshet-io/freshet/internal/testenv"
 	"github.com/freshet-io/freshet/offline"
 	"github.com/freshet-io/freshet/offline/parquet"
+	"github.com/freshet-io/freshet/offline/replay"
+	"github.com/freshet-io/freshet/offline/sink"
+)
+
+// What the store is to the rest of the room.
+var (
+	_ sink.Store     = (*parquet.Store)(nil)
+	_ replay.Scanner = (*parquet.Store)(nil)
 )
 
 // pythonPackages are what the interoperation tests install, once, into the user's cache folder.
