@@ -66,6 +66,8 @@ func open(t *testing.T, url string, o clickhouse.Options) *clickhouse.Store {
 	return s
 }
 
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
 // drivers are the ways to reach a server.
 func drivers(t *testing.T) map[string]string {
 	native, web := testenv.ClickHouse(t)
