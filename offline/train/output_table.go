@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 
 	"github.com/freshet-io/freshet/config"
@@ -30,7 +31,7 @@ func NewTable(c config.ClickHouse, name, dir string) (Output, error) {
 	if name == "" {
 		return nil, errors.New("the table of the training set has no name")
 	}
-	s, err := clickhouse.Open(c, clickhouse.Options{})
+	s, err := clickhouse.Open(c, clickhouse.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return nil, err
 	}

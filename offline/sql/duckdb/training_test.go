@@ -7,6 +7,7 @@ import (
 	stdsql "database/sql"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -97,7 +98,7 @@ func TestTrainingSetsEqualSQL(t *testing.T) {
 	t.Run("clickhouse", func(t *testing.T) {
 		native, _ := testenv.ClickHouse(t)
 		conn := config.ClickHouse{URL: config.Secret(native)}
-		store, err := clickhouse.Open(conn, clickhouse.Options{})
+		store, err := clickhouse.Open(conn, clickhouse.Options{Logger: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
 		}
