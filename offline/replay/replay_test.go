@@ -184,7 +184,6 @@ type witness struct {
 	seen map[uint64][]feature.Order
 	open []feature.Order
 	t    interface{ Errorf(string, ...any) }
-	in   bool // arrival
 }
 
 func (w *witness) Begin() error { w.open = nil; return nil }

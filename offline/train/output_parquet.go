@@ -15,7 +15,7 @@ import (
 // parquetOutput writes one Parquet file. Columns of a Parquet spine keep their types.
 type parquetOutput struct {
 	file   newFile
-	w      *pq.Writer
+	w      *pq.GenericWriter[any]
 	leaves []leaf
 	rows   []pq.Row
 	backs  [][]pq.Value
@@ -64,7 +64,7 @@ func (o *parquetOutput) Begin(_ context.Context, spine []SpineColumn, features [
 	if err := o.file.create(); err != nil {
 		return err
 	}
-	o.w = pq.NewWriter(o.file.f, pq.NewSchema("training_set", g), pq.Compression(&zstd.Codec{Level: zstd.SpeedFastest}),
+	o.w = pq.NewGenericWriter[any](o.file.f, pq.NewSchema("training_set", g), pq.Compression(&zstd.Codec{Level: zstd.SpeedFastest}),
 		pq.MaxRowsPerRowGroup(parquetRowGroup), pq.CreatedBy("freshet", "train", ""), pq.PageBufferSize(128<<10))
 	return nil
 }

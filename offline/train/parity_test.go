@@ -321,8 +321,7 @@ func TestParityOfFlights(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 5))
 	rows := make([][]asked, len(plane.Views))
 	var open []message
-	var keys [][][]feature.Value // of each view, of recent flights
-	keys = make([][][]feature.Value, len(plane.Views))
+	keys := make([][][]feature.Value, len(plane.Views)) // of each view, of recent flights
 	var before int64
 	n := 0
 	for f := range flights.All() {

@@ -17,7 +17,7 @@ import (
 type parquetSpine struct {
 	name string
 	f    *os.File
-	r    *pq.Reader
+	r    *pq.GenericReader[any]
 	cols []SpineColumn
 	rows []pq.Row
 	n, i int // rows read, and taken of them
@@ -58,7 +58,7 @@ func (s *parquetSpine) open() error {
 	if len(s.cols) == 0 {
 		return errEmpty
 	}
-	s.r = pq.NewReader(file)
+	s.r = pq.NewGenericReader[any](file, file.Schema())
 	return checkColumns(s.cols)
 }
 
