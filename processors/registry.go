@@ -124,18 +124,34 @@ func (g *registry) read(ctx context.Context) (map[string]ViewRecord, error) {
 	return found, err
 }
 
-// watch calls changed whenever the records differ from those it saw before, until ctx ends. What cannot be read is tried
-// again: a start reads for itself.
+// watch calls changed with the records every so often until ctx ends; they are read again only when the topic has grown. What
+// cannot be read is tried again: a start reads for itself.
 func (g *registry) watch(ctx context.Context, every time.Duration, changed func(map[string]ViewRecord)) {
+	cl, err := kgo.NewClient(g.client...)
+	if err != nil {
+		return
+	}
+	defer cl.Close()
+	var recorded map[string]ViewRecord
+	last := int64(-1)
 	for {
 		select {
 		case <-time.After(every):
 		case <-ctx.Done():
 			return
 		}
-		if recorded, err := g.read(ctx); err == nil {
-			changed(recorded)
+		end, err := endOf(ctx, cl, g.topic)
+		if err != nil {
+			continue
 		}
+		if end != last {
+			fresh, err := g.read(ctx)
+			if err != nil {
+				continue
+			}
+			recorded, last = fresh, end
+		}
+		changed(recorded)
 	}
 }
 

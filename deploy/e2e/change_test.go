@@ -203,3 +203,96 @@ func TestAChangedDefinitionIsAppliedWhileEventsFlow(t *testing.T) {
 	eventually(t, "every feature after the drop", func() error { return checkAll(again.http, xs) })
 	again.stop()
 }
+
+// TestBackfillAndForget loads a file into a plane that runs, twice, and then has it forget a user.
+func TestBackfillAndForget(t *testing.T) {
+	t.Parallel()
+	kafka := testenv.Kafka(t)
+	p := newPlane(t, ordersPlane, kafka, kafka, testenv.Redis(t), orderPartitions)
+	in := p.run("one")
+	events := p.stream(3, 5)
+	time.Sleep(2 * time.Second)
+	es := events.end()
+	checkOrders(t, "what was sent", in, es)
+
+	dir := t.TempDir()
+	conn := p.withParquet(dir)
+	file := filepath.Join(t.TempDir(), "past.csv")
+	text := "user,shop,channel,amount,n,at\n"
+	for i := range 200 {
+		at := time.Now().Add(-time.Hour - time.Duration(i)*time.Second).Truncate(time.Millisecond)
+		r := row{"user": fmt.Sprintf("u%d", i%20), "shop": int64(i % 7), "channel": "web", "amount": float64(i), "n": int64(i % 3), "at": at.UnixMilli()}
+		text += fmt.Sprintf("u%d,%d,web,%d,%d,%d\n", i%20, i%7, i, i%3, at.UnixMilli())
+		es = append(es, &event{row: r, at: at.UnixMicro(), partition: -1, offset: int64(i)})
+	}
+	bad := filepath.Join(t.TempDir(), "bad.csv")
+	for name, content := range map[string]string{file: text, bad: text + "u1,one,web,1,1,1\n"} {
+		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if status, out, _ := p.command(t.Context(), "backfill", p.file, "--connections", conn, "--source", "orders", "--from", bad); status != 1 || !strings.Contains(out, "bad.csv row 201: ") {
+		t.Errorf("a bad row: status %d, %s", status, out)
+	}
+	for range 2 {
+		status, out, log := p.command(t.Context(), "backfill", p.file, "--connections", conn, "--source", "orders", "--from", file)
+		if status != 0 || !strings.Contains(out, "loaded 200 rows") {
+			t.Fatalf("backfill: status %d\n%s%s", status, out, log)
+		}
+		checkOrders(t, "with what was loaded", in, es)
+	}
+
+	const gone = "u7"
+	status, out, log := p.command(t.Context(), "forget", p.file, "--connections", conn, "--entity", "user="+gone)
+	if status != 0 || !strings.Contains(out, "parquet events_orders") || !strings.Contains(out, p.topic) {
+		t.Fatalf("forget: status %d\n%s%s", status, out, log)
+	}
+	var left []*event
+	for _, e := range es {
+		if e.row["user"] != gone {
+			left = append(left, e)
+		}
+	}
+	xs := append(expectAll(orderViews[:1], left), expectAll(orderViews[1:], es)...)
+	eventually(t, "the others", func() error { return checkAll(in.http, xs) })
+	eventually(t, "nothing of the user", func() error {
+		a, _, err := lookup(in.http, []string{"user_orders:n_ever"}, map[string][]any{"user": {gone}})
+		if err == nil && !strings.Contains(fmt.Sprint(*a), "NOT_FOUND") {
+			err = fmt.Errorf("found %v", *a)
+		}
+		return err
+	})
+	if n := p.rowsOf(dir, gone); n != 0 {
+		t.Errorf("%d rows of the user are left in Parquet", n)
+	}
+	if n := p.rowsOf(dir, "u8"); n != 10 {
+		t.Errorf("%d rows of another user in Parquet, want 10", n)
+	}
+}
+
+// rowsOf counts a user's rows in Parquet.
+func (p *plane) rowsOf(dir, user string) (n int) {
+	p.t.Helper()
+	def, err := config.Load(p.file, p.withParquet(dir))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	store, err := parquet.Open(p.t.Context(), config.Secret("file://"+dir), parquet.Options{})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer store.Close()
+	table := offline.EventsTable(def.Sources[0])
+	err = store.Scan(p.t.Context(), table, offline.Query{Columns: table.Key}, func(_ int, b *offline.Batch) error {
+		for i := range b.Meta {
+			if b.Row(i)[0].Str() == user {
+				n++
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return n
+}
