@@ -3,7 +3,7 @@ package cli
 import (
 	"encoding/json"
 	"io"
-	"log"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -156,7 +156,7 @@ func TestGetShowsItsCertificate(t *testing.T) {
 	certs := testenv.NewCerts(t)
 	s := &lookupServer{}
 	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(s.answer))
-	s.Config.ErrorLog = log.New(io.Discard, "", 0) // of the handshake that fails
+	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // of the handshake that fails
 	var err error
 	if s.TLS, err = security.ListenerTLS(config.TLS{Cert: certs.ServerCert, Key: certs.ServerKey, ClientCA: certs.CA}); err != nil {
 		t.Fatal(err)
