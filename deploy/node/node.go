@@ -73,10 +73,23 @@ func Run(ctx context.Context, o Options) error {
 	if err := n.assemble(ctx); err != nil {
 		return err
 	}
-	if o.Roles.Has(Process) && os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(processors.MemoryLimit(o.Plane))
+	if os.Getenv("GOMEMLIMIT") == "" && o.Roles.Has(Process|Offline) {
+		debug.SetMemoryLimit(o.memoryLimit())
 	}
 	return n.group.Run(ctx)
+}
+
+// memoryLimit is where the garbage collector begins to work harder. The sinks' is what waits, as much again on its way to be
+// collected, and the rows of the batches that are being written.
+func (o *Options) memoryLimit() int64 {
+	var limit int64
+	if o.Roles.Has(Process) {
+		limit = processors.MemoryLimit(o.Plane)
+	}
+	if o.Roles.Has(Offline) {
+		limit += 2*o.Plane.Offline.Memory + 256<<20
+	}
+	return limit
 }
 
 // check refuses what cannot run: a role without its services.
