@@ -60,6 +60,9 @@ func (s *Store) Compact(ctx context.Context, table string, o CompactOptions) (Co
 			return done, err
 		}
 	}
+	if err := c.publish(ctx); err != nil {
+		return done, err
+	}
 	if o.Grace == 0 && done.Replaced > 0 {
 		if sn, err = s.snapshot(ctx, table); err != nil {
 			return done, err
@@ -77,6 +80,11 @@ type compaction struct {
 	options CompactOptions
 	current *manifest // that counts, unless another process published
 	done    *Compacted
+
+	// Merged and not yet published, since when.
+	old    []*dataFile
+	merged []mergedFile
+	since  time.Time
 }
 
 // groups returns the files that are merged with each other: small ones of a day, and those of which not all rows are
@@ -109,26 +117,48 @@ func groups(files []*dataFile, target int64) [][]*dataFile {
 	return out
 }
 
-// merge puts the rows of files into one, and it in their place.
+// publishEvery is how often the manifest changes while a compaction goes on: seldom enough for readers to list a table in
+// between, see P7.
+const publishEvery = 2 * time.Second
+
+// merge puts the rows of files into one, and publishes it and others if it is time.
 func (c *compaction) merge(ctx context.Context, files []*dataFile) error {
+	if len(c.old) == 0 {
+		c.since = c.store.now()
+	}
 	m, _, err := c.store.rewrite(ctx, c.table, c.current.Seq, files, nil)
 	if err != nil {
 		return err
 	}
-	next := c.current.next()
-	var merged []mergedFile
 	if m != nil {
-		merged = append(merged, *m)
-		c.done.Merged++
-		c.done.Rows += m.Rows
+		c.merged = append(c.merged, *m)
 	}
-	next.replace(c.store.now(), files, merged)
+	c.old = append(c.old, files...)
+	if c.store.now().Sub(c.since) < publishEvery {
+		return nil
+	}
+	return c.publish(ctx)
+}
+
+// publish puts what has been merged in the place of what it was made of.
+func (c *compaction) publish(ctx context.Context) error {
+	if len(c.old) == 0 {
+		return nil
+	}
+	next := c.current.next()
+	next.replace(c.store.now(), c.old, c.merged)
 	if err := c.store.publish(ctx, c.table, next); err != nil {
 		return err
 	}
 	c.current = next
-	c.done.Replaced += len(files)
-	for _, f := range files {
+	c.done.Replaced += len(c.old)
+	c.done.Merged += len(c.merged)
+	for _, m := range c.merged {
+		c.done.Rows += m.Rows
+	}
+	old := c.old
+	c.old, c.merged = nil, nil
+	for _, f := range old {
 		if err := c.store.retire(ctx, c.table, f.path); err != nil {
 			return err
 		}
@@ -184,9 +214,6 @@ func (c *compaction) tidy(ctx context.Context, sn *snapshot) error {
 	}
 	if forgotten == 0 && len(marks) == 0 {
 		return nil
-	}
-	if forgotten > 0 {
-		next.Pruned = next.Seq + 1
 	}
 	next.cover(marks)
 	if err := s.publish(ctx, c.table, next); err != nil {

@@ -245,7 +245,7 @@ func TestTwoCompactionsAtOnceDoNotBothCount(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The slow one's files are there still, among the retired; its manifest is the other's.
-	if err := slow.merge(t.Context(), groups(sn.files, defaultTarget)[0]); !errors.Is(err, errChanged) {
+	if err := errors.Join(slow.merge(t.Context(), groups(sn.files, defaultTarget)[0]), slow.publish(t.Context())); !errors.Is(err, errChanged) {
 		t.Fatalf("the slower compaction: %v", err)
 	}
 	checkFilled(t, s, table, want)

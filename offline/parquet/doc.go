@@ -31,9 +31,9 @@
 //     who replace files at once one fails. A merged file is read if that manifest
 //     names it, and a file of a range unless that manifest names it as replaced. The switch is the appearance of one
 //     object.
-//   - P7 A reader loads the manifest, lists the files, and loads the manifest again. It begins anew if the second one has
-//     forgotten replaced files that the first one knew. So its listing, which is no snapshot, holds no row twice, and
-//     lacks none that was there when it began.
+//   - P7 A reader loads the manifest, lists the files twice, and loads the manifest again; if it has changed it begins anew.
+//     Of the second listing it takes the ranges that the first one had a name of: those but the newest were complete
+//     before it (P3), so it has all their names, though a listing is no snapshot.
 //   - P8 A replaced file is moved to _retired at once and deleted after a grace period. A reader that chose it before
 //     finds it there; after that it gets an error, never other rows. Erasure deletes at once.
 //   - P9 A merged file that no manifest names was made against a sequence in its name. Once the manifest is past that

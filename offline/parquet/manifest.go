@@ -15,14 +15,10 @@ import (
 // A manifest says what is merged and what is replaced in a table's folder, see P6. A table in which nothing has been
 // replaced has none: its sequence is 0.
 type manifest struct {
-	Version int   `json:"version"`
-	Seq     int64 `json:"sequence"`
-
-	// Pruned is the last sequence at which files were dropped from Replaced, because they had been deleted long before.
-	Pruned int64 `json:"pruned"`
-
+	Version  int            `json:"version"`
+	Seq      int64          `json:"sequence"`
 	Merged   []mergedFile   `json:"merged"`
-	Replaced []replacedFile `json:"replaced"`
+	Replaced []replacedFile `json:"replaced"` // until long after their deletion
 
 	// Covered are the complete ranges of which files were replaced: joined where they meet, sorted. With the names of what
 	// is left they say what the table has whole.
@@ -52,8 +48,8 @@ func decodeManifest(seq int64, content []byte) (*manifest, error) {
 	if m.Version < 1 || m.Version > formatVersion {
 		return nil, fmt.Errorf("it has format version %d; this Freshet reads up to %d", m.Version, formatVersion)
 	}
-	if m.Seq != seq || m.Pruned < 0 || m.Pruned > seq {
-		return nil, fmt.Errorf("it is of sequence %d, pruned at %d", m.Seq, m.Pruned)
+	if m.Seq != seq {
+		return nil, fmt.Errorf("it is of sequence %d", m.Seq)
 	}
 	for _, f := range m.Merged {
 		if p, ok := parsePath(f.Path); !ok || !p.merged || f.Bytes < 0 || f.Rows < 0 {

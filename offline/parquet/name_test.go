@@ -73,7 +73,7 @@ func FuzzParsePath(f *testing.F) {
 
 func FuzzManifest(f *testing.F) {
 	f.Add(int64(1), `{"version":1,"sequence":1,"merged":[{"path":"dt=1970-01-01/`+mergedName(0, 8)+`","bytes":1,"rows":2}],"covered":[{"topic":"t","partition":0,"first":0,"end":9}]}`)
-	f.Add(int64(2), `{"version":1,"sequence":2,"pruned":1,"replaced":[{"path":"`+rangePath(0, offline.Range{Topic: "t", First: 1, End: 9})+`","at":5,"keep":[[2,3]]}]}`)
+	f.Add(int64(2), `{"version":1,"sequence":2,"replaced":[{"path":"`+rangePath(0, offline.Range{Topic: "t", First: 1, End: 9})+`","at":5,"keep":[[2,3]]}]}`)
 	f.Add(int64(3), `{"version":9,"sequence":3}`)
 	f.Add(int64(4), `[]`)
 	f.Fuzz(func(t *testing.T, seq int64, text string) {

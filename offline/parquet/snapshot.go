@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/freshet-io/freshet/offline"
 )
@@ -46,37 +47,59 @@ type stored struct {
 	keep     []offline.Range // the offsets that are read from its files
 }
 
-// listing is the names of a table's folder.
+// listing is the names of a table's folder while one manifest counted.
 type listing struct {
 	objects  []object
+	begun    map[offline.Range]bool // that had a name already when an earlier listing ended
 	manifest *manifest
 }
 
-// maxListings bounds how often a listing is begun anew. Each time, a whole compaction has come and its files have been
-// forgotten since the listing began.
-const maxListings = 10
+// maxListings bounds how often a listing is begun anew because the manifest changed meanwhile; compactions change it every
+// few seconds at most.
+const maxListings = 30
 
 // listTable lists a table by the rule of P7.
 func (s *Store) listTable(ctx context.Context, table string) (*listing, error) {
-	before, err := s.loadManifest(ctx, table)
-	if err != nil {
-		return nil, err
-	}
-	for range maxListings {
-		objects, err := s.place.list(ctx, table)
+	for try := range maxListings {
+		before, err := s.loadManifest(ctx, table)
 		if err != nil {
 			return nil, err
 		}
-		after, err := s.loadManifest(ctx, table)
+		l := &listing{begun: map[offline.Range]bool{}}
+		earlier, err := s.place.list(ctx, table)
 		if err != nil {
 			return nil, err
 		}
-		if after.Pruned <= before.Seq {
-			return &listing{objects: objects, manifest: after}, nil
+		for _, o := range earlier {
+			if r, ok := rangeOfName(strings.TrimPrefix(o.name, table+"/")); ok {
+				l.begun[r] = true
+			}
 		}
-		before = after
+		if l.objects, err = s.place.list(ctx, table); err != nil {
+			return nil, err
+		}
+		if l.manifest, err = s.loadManifest(ctx, table); err != nil {
+			return nil, err
+		}
+		if l.manifest.Seq == before.Seq {
+			return l, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(time.Duration(try) * 20 * time.Millisecond):
+		}
 	}
 	return nil, fmt.Errorf("list table %s: its files are replaced faster than they can be listed", table)
+}
+
+// rangeOfName returns the range of a file or a mark of a table's folder.
+func rangeOfName(name string) (offline.Range, bool) {
+	if mark, ok := strings.CutPrefix(name, emptyDir+"/"); ok {
+		return parseRangeName(mark)
+	}
+	p, ok := parsePath(name)
+	return p.rng, ok && !p.merged
 }
 
 // snapshot returns what a table holds.
@@ -130,7 +153,7 @@ func sort(table string, l *listing) *snapshot {
 	for _, o := range l.objects {
 		name := strings.TrimPrefix(o.name, table+"/")
 		if mark, ok := strings.CutPrefix(name, emptyDir+"/"); ok {
-			if r, ok := parseRangeName(mark); ok {
+			if r, ok := parseRangeName(mark); ok && l.begun[r] {
 				rangeOf(r).mark = true
 			}
 			continue
@@ -149,7 +172,7 @@ func sort(table string, l *listing) *snapshot {
 				sn.dead = append(sn.dead, name)
 				sn.present[name] = true
 			}
-		case !p.merged:
+		case !p.merged && l.begun[p.rng]:
 			st := rangeOf(p.rng)
 			st.files = append(st.files, &dataFile{path: name, day: p.day, bytes: o.size, rng: p.rng})
 			st.days[p.day] = true
