@@ -203,9 +203,18 @@ func committedOffset(ctx context.Context, cl *kgo.Client, group string, t *task)
 	return o.At, nil
 }
 
-// groupOffsets returns what a group has committed for a topic; a group that does not exist has committed nothing.
+// groupOffsets returns what a group has committed for a topic; a group that does not exist has committed nothing. Asked
+// for stable offsets, a broker refuses while a transaction that moves them is being committed: it is asked again.
 func groupOffsets(ctx context.Context, adm *kadm.Client, group, topic string) (kadm.OffsetResponses, error) {
 	offsets, err := adm.FetchOffsetsForTopics(ctx, group, topic)
+	for began := time.Now(); errors.Is(err, kerr.UnstableOffsetCommit) && time.Since(began) < 2*transactionTimeout; {
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		offsets, err = adm.FetchOffsetsForTopics(ctx, group, topic)
+	}
 	if errors.Is(err, kerr.GroupIDNotFound) {
 		return nil, nil
 	}
