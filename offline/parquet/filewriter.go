@@ -36,6 +36,7 @@ type fileWriter struct {
 	dict    []bool
 	writer  *pq.GenericWriter[any]
 	columns []*pq.ColumnWriter
+	chunk   offline.Batch
 	values  []pq.Value
 	group   int // rows in the row group so far
 	rows    int
@@ -69,8 +70,9 @@ func (f *fileWriter) begin(w io.Writer) {
 func (f *fileWriter) append(b *offline.Batch, rows []int32) error {
 	for len(rows) > 0 {
 		n := min(len(rows), chunkRows, rowGroupRows-f.group)
+		f.gather(b, rows[:n])
 		for i := range f.layout.columns {
-			values, err := f.column(i, b, rows[:n])
+			values, err := f.column(i)
 			if err == nil {
 				err = f.write(i, values)
 			}
@@ -79,7 +81,7 @@ func (f *fileWriter) append(b *offline.Batch, rows []int32) error {
 			}
 		}
 		for k := range numMeta {
-			if err := f.write(len(f.layout.columns)+k, f.meta(k, b, rows[:n])); err != nil {
+			if err := f.write(len(f.layout.columns)+k, f.meta(k)); err != nil {
 				return err
 			}
 		}
@@ -94,6 +96,16 @@ func (f *fileWriter) append(b *offline.Batch, rows []int32) error {
 	return nil
 }
 
+// gather copies rows into a chunk. They lie apart, in an order of their own: reading each once, whole, costs less than
+// finding it again for every column.
+func (f *fileWriter) gather(b *offline.Batch, rows []int32) {
+	f.chunk.Reset(b.Width)
+	for _, r := range rows {
+		f.chunk.Values = append(f.chunk.Values, b.Row(int(r))...)
+		f.chunk.Meta = append(f.chunk.Meta, b.Meta[r])
+	}
+}
+
 func (f *fileWriter) write(column int, values []pq.Value) error {
 	_, err := f.columns[column].WriteRowValues(values)
 	return err
@@ -105,19 +117,19 @@ func (f *fileWriter) finish(ranges []offline.Range, days []day) error {
 	return f.writer.Close()
 }
 
-// column returns the values of one of the table's columns. Their levels are: without lists 1 or, if null, 0, of a column that
+// column returns the chunk's values of one of the table's columns. Their levels are: without lists 1 or, if null, 0, of a column that
 // can be null, else 0; with lists that of an empty list and one more for an element.
-func (f *fileWriter) column(i int, b *offline.Batch, rows []int32) ([]pq.Value, error) {
+func (f *fileWriter) column(i int) ([]pq.Value, error) {
 	c := &f.layout.columns[i]
 	if c.Type.IsList() {
-		return f.lists(i, b, rows)
+		return f.lists(i)
 	}
 	out := f.values[:0]
-	for _, r := range rows {
-		v := &b.Values[int(r)*b.Width+i]
+	for r := range f.chunk.Meta {
+		v := &f.chunk.Values[r*f.chunk.Width+i]
 		if v.Type() != c.Type {
 			if !v.IsNull() || !c.Nullable {
-				return nil, wrongType(c, v, &b.Meta[r])
+				return nil, wrongType(c, v, &f.chunk.Meta[r])
 			}
 			out = append(out, pq.Value{})
 			continue
@@ -137,20 +149,20 @@ func wrongType(c *offline.Column, v *feature.Value, m *offline.Meta) error {
 }
 
 // lists is column for lists.
-func (f *fileWriter) lists(i int, b *offline.Batch, rows []int32) ([]pq.Value, error) {
+func (f *fileWriter) lists(i int) ([]pq.Value, error) {
 	c := &f.layout.columns[i]
 	present := 0
 	if c.Nullable {
 		present = 1
 	}
 	out := f.values[:0]
-	for _, r := range rows {
-		v := &b.Values[int(r)*b.Width+i]
+	for r := range f.chunk.Meta {
+		v := &f.chunk.Values[r*f.chunk.Width+i]
 		switch {
 		case v.IsNull() && c.Nullable:
 			out = append(out, pq.Value{})
 		case v.Type() != c.Type:
-			return nil, wrongType(c, v, &b.Meta[r])
+			return nil, wrongType(c, v, &f.chunk.Meta[r])
 		case len(v.List()) == 0:
 			out = append(out, pq.Value{}.Level(0, present, i))
 		default:
@@ -180,11 +192,11 @@ func textValue(s string) pq.Value {
 	return pq.ByteArrayValue(unsafe.Slice(unsafe.StringData(s), len(s)))
 }
 
-// meta returns the values of one of the columns of every table.
-func (f *fileWriter) meta(k int, b *offline.Batch, rows []int32) []pq.Value {
+// meta returns the chunk's values of one of the columns of every table.
+func (f *fileWriter) meta(k int) []pq.Value {
 	out := f.values[:0]
-	for _, r := range rows {
-		m := &b.Meta[r]
+	for r := range f.chunk.Meta {
+		m := &f.chunk.Meta[r]
 		var v pq.Value
 		switch k {
 		case metaTime:
@@ -271,6 +283,8 @@ func sameColumn(a, b offline.Column) bool {
 
 func (ws *writers) put(w *fileWriter) {
 	w.writer.Reset(io.Discard)
+	clear(w.chunk.Values[:cap(w.chunk.Values)]) // they share the memory of the caller's batch
+	clear(w.values[:cap(w.values)])
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	if len(ws.mu.idle) == maxIdleWriters {
