@@ -146,8 +146,16 @@ func TestKilledInTheMiddleOfInserts(t *testing.T) {
 		h.kill()
 	}
 	last := startHelper(t, args)
-	defer last.kill()
-	go func() { _, _ = io.Copy(io.Discard, last.says) }()
+	read := make(chan struct{}) // its pipe must not fill up
+	go func() {
+		defer close(read)
+		_, _ = io.Copy(io.Discard, last.says)
+	}()
+	defer func() {
+		_ = last.cmd.Process.Kill()
+		<-read
+		_ = last.cmd.Wait()
+	}()
 	_, web, _ := strings.Cut(server.Addr(), ",")
 	const q = "SELECT count(), toInt64(sum(amount)), uniqExact(_partition, _offset), toInt64(sum(_offset)) FROM freshet_kills.events_orders"
 	ask := func(sql string) string {
