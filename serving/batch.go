@@ -36,8 +36,8 @@ type batch struct {
 	keyEnds  []int
 	keyVals  []feature.Value
 	distinct map[string]int32
-	torn     []cell
-	outside  int // values null for being out of range
+	again    []cell // to be read again
+	outside  int    // values null for being out of range
 	row      []feature.Value
 }
 
@@ -48,7 +48,15 @@ type groupRows struct {
 	n      int     // distinct entities
 	values []feature.Value
 	found  []found
+
+	fields []string   // of each entity: of each view the head, the tail's first part, pages
+	reads  []viewRead // for each view
+	places []int      // of all views' pages
 }
+
+// viewRead says where the fields of a view are among those of its group: the head's, the tail's, and those of the pages
+// that the features need at the lookup's clock.
+type viewRead struct{ field, place, pages int }
 
 // found is what was read of one view of one entity.
 type found struct {
@@ -153,6 +161,7 @@ func (b *batch) run(ctx context.Context, l *Lookups) *Error {
 // addRequests adds a request for each distinct entity of a group.
 func (b *batch) addRequests(g int, project string) *Error {
 	group, rows := &b.plan.groups[g], &b.groups[g]
+	b.addFields(group, rows)
 	b.keyBytes, b.keyEnds = b.keyBytes[:0], b.keyEnds[:0]
 	b.keyVals = resize(b.keyVals, len(group.keys))
 	var scratch [128]byte
@@ -188,11 +197,27 @@ func (b *batch) addRequests(g int, project string) *Error {
 		}
 		rows.index[r] = u
 		if !seen {
-			b.requests = append(b.requests, online.FetchRequest{Key: key, Fields: group.fields})
+			b.requests = append(b.requests, online.FetchRequest{Key: key, Fields: rows.fields})
 		}
 	}
 	rows.n = len(b.requests) - rows.first
 	return nil
+}
+
+// addFields finds the fields that are read of each entity of a group.
+func (b *batch) addFields(group *planGroup, rows *groupRows) {
+	rows.fields, rows.reads, rows.places = rows.fields[:0], rows.reads[:0], rows.places[:0]
+	for v := range group.views {
+		view := &group.views[v]
+		at := viewRead{field: len(rows.fields), place: len(rows.places)}
+		rows.fields = append(rows.fields, view.head, view.tail)
+		rows.places = view.view.Layout.AppendPages(rows.places, view.want, b.at)
+		for _, place := range rows.places[at.place:] {
+			rows.fields = append(rows.fields, view.pages[place])
+		}
+		at.pages = len(rows.places) - at.place
+		rows.reads = append(rows.reads, at)
+	}
 }
 
 // fetch reads all entities of all groups at once.
@@ -215,36 +240,42 @@ func (b *batch) fetch(ctx context.Context, l *Lookups) *Error {
 
 // evaluate reads every view of every distinct entity at the reader's clock.
 func (b *batch) evaluate(ctx context.Context, l *Lookups) *Error {
-	b.torn, b.outside = b.torn[:0], 0
+	b.again, b.outside = b.again[:0], 0
+	torn := 0
 	for g := range b.plan.groups {
 		group, rows := &b.plan.groups[g], &b.groups[g]
 		rows.values = resize(rows.values, rows.n*group.width)
 		rows.found = resize(rows.found, rows.n*len(group.views))
 		for u := range rows.n {
 			for v := range group.views {
-				at := cell{g, u, v}
-				err := b.read(at, b.fetched[rows.first+u])
+				at, r := cell{g, u, v}, &rows.reads[v]
+				places := rows.places[r.place : r.place+r.pages]
+				err := b.read(at, places, b.fetched[rows.first+u][r.field:r.field+2+r.pages])
 				if errors.Is(err, feature.ErrTornBlob) {
-					b.torn = append(b.torn, at)
+					torn++
+					b.again = append(b.again, at)
+				} else if errors.Is(err, feature.ErrEarlierPage) {
+					b.again = append(b.again, at)
 				} else if err != nil {
 					return b.unreadable(at, err)
 				}
 			}
 		}
 	}
-	if len(b.torn) == 0 {
+	if len(b.again) == 0 {
 		return nil
 	}
+	l.metrics.torn.Add(float64(torn))
 	return b.readAgain(ctx, l)
 }
 
-// read evaluates one cell from the fields of its entity.
-func (b *batch) read(at cell, fields [][]byte) error {
+// read evaluates one cell from its fields: the head, the tail's first part, and the pages of places.
+func (b *batch) read(at cell, places []int, fields [][]byte) error {
 	group, rows := &b.plan.groups[at.group], &b.groups[at.group]
 	view := &group.views[at.view]
 	slot := at.entity*group.width + view.slot
 	out := rows.values[slot : slot+len(view.want)]
-	st, eventTime, version, err := b.reader.Read(view.view.Layout, fields[2*at.view], fields[2*at.view+1], b.at, view.want, out)
+	st, eventTime, version, err := b.reader.ReadPages(view.view.Layout, fields[0], fields[1], places, fields[2:], b.at, view.want, out)
 	if err != nil {
 		return err
 	}
@@ -260,22 +291,27 @@ func (b *batch) read(at cell, fields [][]byte) error {
 	return nil
 }
 
-// readAgain fetches the entities of torn cells once more: a writer that was between a view's two parts is done by now.
-// Numbers are never made of parts that do not belong together; what is still torn fails the lookup, and a client that
-// tries again will find it whole.
+// readAgain fetches the cells once more that could not be read, with all pages of their views: a clock far behind needs
+// other pages than it asked for, and what some writer left torn may be whole by now. Numbers are never made of parts
+// that do not belong together; what is still torn fails the lookup, and a client that tries again will find it whole.
 func (b *batch) readAgain(ctx context.Context, l *Lookups) *Error {
-	l.metrics.torn.Add(float64(len(b.torn)))
-	requests := make([]online.FetchRequest, len(b.torn))
-	fetched := make([][][]byte, len(b.torn))
-	for i, at := range b.torn {
-		requests[i] = b.requests[b.groups[at.group].first+at.entity]
-		fetched[i] = make([][]byte, len(requests[i].Fields))
+	requests := make([]online.FetchRequest, len(b.again))
+	fetched := make([][][]byte, len(b.again))
+	for i, at := range b.again {
+		view := &b.plan.groups[at.group].views[at.view]
+		fields := append([]string{view.head, view.tail}, view.pages...)
+		requests[i] = online.FetchRequest{Key: b.requests[b.groups[at.group].first+at.entity].Key, Fields: fields}
+		fetched[i] = make([][]byte, len(fields))
 	}
 	if err := l.fetch(ctx, requests, fetched, new(online.Memory)); err != nil {
 		return err
 	}
-	for i, at := range b.torn {
-		err := b.read(at, fetched[i])
+	var places []int
+	for i, at := range b.again {
+		for len(places) < len(fetched[i])-2 {
+			places = append(places, len(places))
+		}
+		err := b.read(at, places[:len(fetched[i])-2], fetched[i])
 		if errors.Is(err, feature.ErrTornBlob) {
 			view := b.plan.groups[at.group].views[at.view].view
 			return &Error{Kind: Unavailable, Row: -1, Message: fmt.Sprintf("view %s is being rewritten, try again", view.Name), Err: err}

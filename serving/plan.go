@@ -61,8 +61,7 @@ type planColumn struct {
 // planGroup is all that is read of one entity: one HMGET a distinct key.
 type planGroup struct {
 	entity *config.Entity
-	keys   []int    // plan columns of the join keys, in the entity's order
-	fields []string // head and tail of each view
+	keys   []int // plan columns of the join keys, in the entity's order
 	views  []planView
 	width  int // values of one entity
 }
@@ -74,6 +73,9 @@ type planView struct {
 	slot     int   // of want[0] among the group's values; the others follow
 	global   int   // index among plan.views
 	counters *viewCounters
+	head     string   // fields of the view in the entity's hash
+	tail     string   // of the tail's first part
+	pages    []string // of the tail's pages, by place; a lookup reads those that its clock asks for
 }
 
 // planOutput says where a stored feature's value is.
@@ -218,9 +220,12 @@ func (pl *plan) addStored(stored []config.ServiceFeature, m *metrics, generation
 		if !ok {
 			v = len(group.views)
 			viewOf[f.View] = v
-			head, tail := online.Fields(f.View.Name, f.View.Fingerprint.State(online.GenerationOf(generations, f.View)))
-			group.fields = append(group.fields, head, tail)
-			group.views = append(group.views, planView{view: f.View, global: len(pl.views), counters: m.views[f.View.Name]})
+			pv := planView{view: f.View, global: len(pl.views), counters: m.views[f.View.Name]}
+			pv.head, pv.tail = online.Fields(f.View.Name, f.View.Fingerprint.State(online.GenerationOf(generations, f.View)))
+			for place := range f.View.Layout.Pages() {
+				pv.pages = append(pv.pages, online.PageField(pv.tail, place))
+			}
+			group.views = append(group.views, pv)
 			pl.views = append(pl.views, f.View.Name)
 		}
 		places[i] = place{g, v, len(group.views[v].want)}

@@ -2,6 +2,7 @@ package serving
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -129,7 +130,7 @@ func delayModel(t testing.TB, p *config.Plane) *config.Service {
 // memStore is an online store in memory.
 type memStore struct {
 	mu      sync.Mutex
-	hashes  map[string]map[string][]byte
+	hashes  map[string]map[string][]byte // tails whole, as they are written
 	offset  uint64
 	fetches int
 	fetched int
@@ -156,10 +157,30 @@ func (s *memStore) FetchInto(ctx context.Context, reqs []online.FetchRequest, ou
 	for i := range reqs {
 		hash := s.hashes[reqs[i].Key]
 		for j, f := range reqs[i].Fields {
-			out[i][j] = hash[f]
+			out[i][j] = stored(hash, f)
 		}
 	}
 	return ctx.Err()
+}
+
+// stored returns what a Redis would have in a field.
+func stored(hash map[string][]byte, field string) []byte {
+	name := field[:strings.LastIndexByte(field, ':')+2]
+	first, pages, ok := feature.TailParts(hash[name])
+	if !ok || name[len(name)-1] != 't' {
+		return hash[field]
+	}
+	for field != name && len(pages) > 0 {
+		place, page, rest, _ := feature.NextPage(pages)
+		if field == online.PageField(name, place) {
+			return page
+		}
+		pages = rest
+	}
+	if field != name {
+		return nil
+	}
+	return first
 }
 
 // event is one event of an entity in a view.

@@ -196,6 +196,7 @@ func (c *grpcCaller) call(ctx context.Context) error {
 // storeCaller reads what a lookup reads and does nothing with it.
 type storeCaller struct {
 	rdb      *online.Client
+	fields   *viewFields
 	requests [variants][]online.FetchRequest
 	out      [][][]byte
 	memory   online.Memory
@@ -207,12 +208,10 @@ func (m *measuring) dialStore(context.Context) (caller, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &storeCaller{rdb: m.rdb, out: make([][][]byte, m.entities)}
-	head, tail := online.Fields(v.Name, v.Fingerprint)
-	fields := []string{head, tail}
+	c := &storeCaller{rdb: m.rdb, out: make([][][]byte, m.entities), fields: newViewFields(v, allOf(v))}
 	for i, ids := range m.ids() {
 		for _, id := range ids {
-			c.requests[i] = append(c.requests[i], online.FetchRequest{Key: string(entityKey(m.plane, v, id)), Fields: fields})
+			c.requests[i] = append(c.requests[i], online.FetchRequest{Key: string(entityKey(m.plane, v, id))})
 		}
 	}
 	return c, nil
@@ -231,7 +230,11 @@ func (c *storeCaller) Close() error { return nil }
 
 func (c *storeCaller) call(ctx context.Context) error {
 	c.next++
-	return c.rdb.FetchInto(ctx, c.requests[c.next%variants], c.out, &c.memory)
+	requests, fields := c.requests[c.next%variants], c.fields.at(time.Now())
+	for i := range requests {
+		requests[i].Fields = fields
+	}
+	return c.rdb.FetchInto(ctx, requests, c.out, &c.memory)
 }
 
 // storedBytes returns how many bytes a request reads from the store.

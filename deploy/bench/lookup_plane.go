@@ -125,13 +125,14 @@ func fillViews(ctx context.Context, rdb *online.Client, plane *config.Plane, ent
 	return nil
 }
 
-// filledEntity has events at every sixtieth of the view's longest window, and one more tile at each end than the window
-// has at once, so that it stays full while it moves on.
+// filledEntity has events at every sixtieth of the view's longest window, as far back as processors keep them, so that
+// the window stays full while it moves on.
 func filledEntity(v *config.View, rng *rand.Rand, now int64) *feature.Entity {
 	e := new(feature.Entity)
 	in := make([]*feature.Value, len(v.Features))
 	step := v.Layout.MaxWindow() / 60
-	for k := int64(61); k >= 0; k-- {
+	const kept = 66 // with a skew of five minutes beside an hour
+	for k := int64(kept); k >= 0; k-- {
 		amount := feature.Float64Value(float64(rng.IntN(50_000)) / 100)
 		country := feature.StringValue(strconv.Itoa(rng.IntN(100)))
 		for i := range v.Features {
@@ -140,7 +141,7 @@ func filledEntity(v *config.View, rng *rand.Rand, now int64) *feature.Entity {
 			}
 		}
 		at := now - k*step
-		v.Layout.Apply(e, &feature.Order{Time: at, Ordinal: 1, Offset: 62 - k}, in, at)
+		v.Layout.Apply(e, &feature.Order{Time: at, Ordinal: 1, Offset: kept + 1 - k}, in, at)
 	}
 	return e
 }

@@ -16,7 +16,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/freshet-io/freshet/deploy/embedded"
-	"github.com/freshet-io/freshet/internal/online"
 )
 
 // redisServer is the Redis of a run: one that was named, one that the run starts, or one in this process.
@@ -146,15 +145,17 @@ func (m *measuring) redisBenchmark(ctx context.Context) (*LookupMeasure, error) 
 	if err != nil {
 		return nil, err
 	}
-	head, tail := online.Fields(v.Name, v.Fingerprint)
+	fields := newViewFields(v, allOf(v))
 	run := func(clients, requests int) (benchmarkLine, error) {
 		port := u.Port()
 		if port == "" {
 			port = "6379"
 		}
-		cmd := exec.CommandContext(ctx, path, "-h", u.Hostname(), "-p", port, "--csv", "-P", strconv.Itoa(m.entities),
-			"-c", strconv.Itoa(clients), "-n", strconv.Itoa(requests*m.entities), "HMGET", string(entityKey(m.plane, v, 0)), head, tail)
-		out, err := cmd.Output()
+		args := []string{
+			"-h", u.Hostname(), "-p", port, "--csv", "-P", strconv.Itoa(m.entities), "-c", strconv.Itoa(clients),
+			"-n", strconv.Itoa(requests * m.entities), "HMGET", string(entityKey(m.plane, v, 0)),
+		}
+		out, err := exec.CommandContext(ctx, path, append(args, fields.at(time.Now())...)...).Output()
 		if err != nil {
 			return benchmarkLine{}, fmt.Errorf("redis-benchmark: %w", err)
 		}

@@ -82,6 +82,7 @@ type lookups struct {
 	max     int // index of the feature that shows a probe
 	rdb     *online.Client
 
+	fields *viewFields
 	reader feature.Reader
 	reqs   []online.FetchRequest
 	out    [][][]byte
@@ -92,7 +93,7 @@ type lookups struct {
 func newLookups(project string, v *config.View, rdb *online.Client) (*lookups, error) {
 	for i, f := range v.Features {
 		if f.Aggregate == "max" {
-			return &lookups{project: project, view: v, max: i, rdb: rdb, vals: make([]feature.Value, 1)}, nil
+			return &lookups{project: project, view: v, max: i, rdb: rdb, fields: newViewFields(v, []int{i}), vals: make([]feature.Value, 1)}, nil
 		}
 	}
 	return nil, fmt.Errorf("feature view %s has no maximum", v.Name)
@@ -103,7 +104,8 @@ func (l *lookups) look(ctx context.Context, p *probes) error {
 	if l.open = p.waiting(l.open); len(l.open) == 0 {
 		return nil
 	}
-	head, tail := online.Fields(l.view.Name, l.view.Fingerprint)
+	now := time.Now()
+	fields := l.fields.at(now)
 	l.reqs = l.reqs[:0]
 	for _, pr := range l.open {
 		key, err := feature.AppendKey(nil, feature.StringValue(p.entityOf(pr.value)))
@@ -111,7 +113,7 @@ func (l *lookups) look(ctx context.Context, p *probes) error {
 			return err
 		}
 		l.reqs = append(l.reqs, online.FetchRequest{
-			Key: string(online.AppendKey(nil, l.project, l.view.Entity.Name, key)), Fields: []string{head, tail},
+			Key: string(online.AppendKey(nil, l.project, l.view.Entity.Name, key)), Fields: fields,
 		})
 	}
 	for len(l.out) < len(l.reqs) {
@@ -122,7 +124,7 @@ func (l *lookups) look(ctx context.Context, p *probes) error {
 	}
 	shown := map[float64]bool{}
 	for i, pr := range l.open {
-		st, _, _, err := l.reader.Read(l.view.Layout, l.out[i][0], l.out[i][1], time.Now().UnixMicro(), []int{l.max}, l.vals)
+		st, _, _, err := l.fields.read(&l.reader, l.out[i], now, l.vals)
 		if err != nil {
 			return fmt.Errorf("look %s up: %w", l.reqs[i].Key, err)
 		}

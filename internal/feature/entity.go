@@ -23,6 +23,8 @@ type Entity struct {
 	// tailChanged is set when a tile other than a hop's newest came to be or changed. Trimming alone does not set it:
 	// what was trimmed is beyond every window that is still read.
 	tailChanged bool
+
+	tailPaged uint16 // the hops with pages in the tail last appended, bit k that of hop k
 }
 
 // ownState is the entity cell in memory.

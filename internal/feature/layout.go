@@ -44,6 +44,7 @@ type Layout struct {
 	maxWin   int64
 	keepFor  int64 // also set with a lifetime, where KeepFor says 0
 	lifetime bool
+	pages    int // of all hops
 }
 
 // featureKind says which part of an entity holds a feature.
@@ -83,6 +84,7 @@ type hopLayout struct {
 	stride int   // bytes of a tile's fixed part
 	fixed  []slot
 	vars   []slot
+	pages  pageLayout
 }
 
 // ownLayout is the shape of the entity cell: what belongs to an entity and to no tile. Its fixed part is the view's
@@ -195,6 +197,7 @@ func (l *Layout) placeHops(spec LayoutSpec, order []int) {
 			hl.fixed, hl.vars, hl.stride = place(&f.slot, hl.fixed, hl.vars, hl.stride)
 		}
 	}
+	l.placePages(pageBytes, mostPages, inlineBytes)
 	maxHop := int64(0)
 	if n := len(l.hops); n > 0 {
 		maxHop = l.hops[n-1].hop

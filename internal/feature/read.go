@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 )
 
 // Status says whether a view has values for an entity at a time. A single null value in a Present view is not a status
@@ -41,13 +42,19 @@ type Reader struct {
 	vars    [][]byte // backs ownVars and hopView.vars of a blob
 	state   []byte   // merged states
 	outOf   int
+
+	places []int    // of pages
+	pages  [][]byte // nil for one that is absent
+	seed   uint32   // checksum of the tail's version, which that of a page begins with
+	whole  []int    // backs places where Read finds the pages in a tail
+	found  [][]byte // backs pages there
 }
 
-// hopView is where a read finds the tiles of a hop: the closed ones in one run, and the newest. Memory is read as blobs
-// are, the newest tile last and alone, so that float sums are added in the same order and come out equal bit for bit.
+// hopView is where a read finds the tiles of a hop: the closed ones in one run or in pages, and the newest.
 type hopView struct {
 	run    []byte
 	n      int
+	stride int // of the run: a tile's fixed part, or with pages no more than its time
 	newest []byte
 	vars   [][]byte // of all tiles, tile by tile, the newest last
 	from   int      // where vars begins in Reader.vars, while that grows
@@ -55,17 +62,41 @@ type hopView struct {
 
 	window int64 // the window that first is for; 0: none yet
 	first  int   // the first tile of the run that the window covers
+
+	paged     bool
+	last      int64  // the start of the newest closed tile
+	rowWindow int64  // the window that row is for; 0: none yet
+	row       []byte // the closed tiles that the window covers, merged; nil: none
 }
 
 // OutOfRange returns how many values of the last Read or ReadEntity were null because they are outside the range of
 // their type.
 func (r *Reader) OutOfRange() int { return r.outOf }
 
-// Read evaluates the features want of a view at time t into out[:len(want)], from the entity's blobs; nil is an absent
-// one. Where the status is not Present all values are null, and where it is NotFound eventTime is NoTime: the same
+// Read is ReadPages with a tail as AppendTail makes it, nil for an absent one.
+func (r *Reader) Read(l *Layout, head, tail []byte, t int64, want []int, out []Value) (st Status, eventTime int64, v Version, err error) {
+	first, pages, ok := TailParts(tail)
+	if !ok {
+		first, pages = tail, nil // what is wrong with it is told if it is needed
+	}
+	r.whole, r.found = r.whole[:0], r.found[:0]
+	defer func() { clear(r.found) }()
+	for len(pages) > 0 {
+		place, page, rest, ok := NextPage(pages)
+		if !ok {
+			clear(out[:len(want)])
+			return NotFound, NoTime, v, fmt.Errorf("tail: %d bytes behind its pages", len(pages))
+		}
+		r.whole, r.found, pages = append(r.whole, place), append(r.found, page), rest
+	}
+	return r.ReadPages(l, head, first, r.whole, r.found, t, want, out)
+}
+
+// ReadPages evaluates the features want of a view at time t into out[:len(want)], from the entity's head, the first part
+// of its tail and the pages of some places, those that AppendPages names or all; nil is an absent one. Where the status is not Present all values are null, and where it is NotFound eventTime is NoTime: the same
 // whether or not the online store still holds the entity. eventTime is else the view's timestamp, and v the head's
 // version. An event ahead of t counts.
-func (r *Reader) Read(l *Layout, head, tail []byte, t int64, want []int, out []Value) (st Status, eventTime int64, v Version, err error) {
+func (r *Reader) ReadPages(l *Layout, head, tail []byte, places []int, pages [][]byte, t int64, want []int, out []Value) (st Status, eventTime int64, v Version, err error) {
 	clear(out[:len(want)])
 	r.outOf = 0
 	if head == nil {
@@ -73,6 +104,7 @@ func (r *Reader) Read(l *Layout, head, tail []byte, t int64, want []int, out []V
 	}
 	defer r.forget()
 	r.outside, r.shift = true, 0
+	r.places, r.pages = places, pages
 	v, eventTime, err = r.openBlobs(l, head, tail)
 	if err != nil {
 		return NotFound, NoTime, v, err
@@ -113,6 +145,7 @@ func (r *Reader) openEntity(l *Layout, e *Entity) {
 			hv = hopView{
 				run:    ht.tiles[from:newest],
 				n:      (newest - from) / hl.stride,
+				stride: hl.stride,
 				newest: ht.tiles[newest:],
 				vars:   ht.vars[int(ht.dead)*len(hl.vars):],
 			}
@@ -123,7 +156,7 @@ func (r *Reader) openEntity(l *Layout, e *Entity) {
 
 // forget lets go of the arguments of the last call.
 func (r *Reader) forget() {
-	r.own, r.ownVars = nil, nil
+	r.own, r.ownVars, r.places, r.pages = nil, nil, nil, nil
 	clear(r.hops)
 	r.hops = r.hops[:0]
 	clear(r.vars)
@@ -161,6 +194,10 @@ func (r *Reader) openBlobs(l *Layout, head, tail []byte) (v Version, eventTime i
 		return v, 0, fmt.Errorf("head: %w", err)
 	}
 	if tail != nil {
+		if n := binary.LittleEndian.Uint32(tail[1+versionWidth:]); int64(n) != int64(len(tail)+sumWidth) {
+			return v, 0, fmt.Errorf("tail: a first part of %d bytes; it says %d", len(tail)+sumWidth, n)
+		}
+		r.seed = crc32.Checksum(tail[1:1+versionWidth], castagnoli)
 		tail = tail[tailFixed:]
 	}
 	for k := range l.hops {
@@ -217,18 +254,35 @@ func (r *Reader) openOwn(l *Layout, b []byte) (rest []byte, vars int, err error)
 
 // openClosed finds the tiles of a hop in a tail and returns the rest of it.
 func (r *Reader) openClosed(hl *hopLayout, hv *hopView, b []byte) ([]byte, error) {
-	if len(b) < 12 {
+	if len(b) < closedFixed {
 		return nil, errors.New("short")
 	}
-	hop, width, n := binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[4:]), binary.LittleEndian.Uint32(b[8:])
-	if b = b[12:]; int64(hop) != hl.hop/Second || int(width) != hl.stride {
+	hop, width, n, form := binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[4:]), binary.LittleEndian.Uint32(b[8:]), b[12]
+	if b = b[closedFixed:]; int64(hop) != hl.hop/Second || int(width) != hl.stride {
 		return nil, fmt.Errorf("tiles of hop %d s and %d bytes; %d bytes are due", hop, width, hl.stride)
 	}
-	if uint64(n)*uint64(width) > uint64(len(b)) {
+	switch {
+	case form == formTiles:
+		hv.stride = hl.stride
+	case form == formPages && hl.pages.n > 0:
+		if len(b) < timeWidth {
+			return nil, errors.New("short")
+		}
+		hv.paged, hv.last, b = true, timeAt(b), b[timeWidth:]
+		if hv.last < MinTime-hl.hop || hv.last > MaxTime || FloorTo(hv.last, hl.hop) != hv.last {
+			return nil, fmt.Errorf("a tile that begins at %d", hv.last)
+		}
+		if hv.stride = timeWidth; len(hl.vars) == 0 {
+			return b, nil
+		}
+	default:
+		return nil, fmt.Errorf("unknown form %d", form)
+	}
+	if uint64(n)*uint64(hv.stride) > uint64(len(b)) {
 		return nil, errors.New("short")
 	}
 	hv.n = int(n)
-	hv.run = b[:hv.n*hl.stride]
+	hv.run = b[:hv.n*hv.stride]
 	return r.cutStates(b[len(hv.run):], hv.n*len(hl.vars))
 }
 
@@ -318,13 +372,23 @@ func (l *Layout) status(eventTime, t int64) Status {
 func (r *Reader) window(l *Layout, f *featureLayout, t int64) (Value, error) {
 	hl, hv, s := &l.hops[f.hop], &r.hops[f.hop], &f.slot
 	start := WindowStart(t, f.window, hl.hop)
-	if hv.window != f.window {
-		hv.window = f.window
-		hv.first = searchTiles(hv.run, hl.stride, r.shift, 0, hv.n, start)
-	}
 	newest := hv.newest
 	if newest != nil && word(newest)>>r.shift < start {
 		newest = nil
+	}
+	if hv.paged && s.width > 0 {
+		if hv.rowWindow != f.window {
+			row, err := r.rowOf(hl, hv, start)
+			if err != nil {
+				return Value{}, err
+			}
+			hv.rowWindow, hv.row = f.window, row
+		}
+		return r.ofRow(s, hv.row, newest), nil
+	}
+	if hv.window != f.window {
+		hv.window = f.window
+		hv.first = searchTiles(hv.run, hv.stride, r.shift, 0, hv.n, start)
 	}
 	if s.width == 0 {
 		to := hv.n
@@ -346,6 +410,20 @@ func (r *Reader) window(l *Layout, f *featureLayout, t int64) (Value, error) {
 		s.agg.Merge(dst, newest[s.off:s.off+s.width])
 	}
 	return r.result(s, dst), nil
+}
+
+// ofRow evaluates a feature from the closed tiles, merged, and the newest; nil is none.
+func (r *Reader) ofRow(s *slot, row, newest []byte) Value {
+	switch {
+	case row == nil && newest == nil:
+		return r.result(s, r.zeroed(s.width))
+	case newest == nil:
+		return r.result(s, row[s.off:s.off+s.width])
+	case row == nil:
+		return r.result(s, newest[s.off:s.off+s.width])
+	}
+	r.state = append(r.state[:0], row[s.off:s.off+s.width]...)
+	return r.result(s, s.agg.Merge(r.state, newest[s.off:s.off+s.width]))
 }
 
 // mergeVars evaluates a feature whose states vary in size, over tiles from to to.

@@ -3,6 +3,7 @@ package online
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -13,10 +14,10 @@ import (
 
 // A canary is laid out as a head with a tail, so that the guard takes it for one:
 //
-//	0      1         25               49
-//	┌──────┬─────────┬────────────────┬──────────┐
-//	│ 0xCA │ version │ identity, hash │ identity │
-//	└──────┴─────────┴────────────────┴──────────┘
+//	0      1         25               49        53
+//	┌──────┬─────────┬────────────────┬─────────┬──────────┐
+//	│ 0xCA │ version │ identity, hash │ 0 pages │ identity │
+//	└──────┴─────────┴────────────────┴─────────┴──────────┘
 //
 // To plant it, head and tail are written. To advance it the head alone is: by rule G3 the guard accepts that only where
 // the canary still is, under the same identity. Reading it first would leave a moment in which the server may be emptied
@@ -40,10 +41,12 @@ func canaryWrite(n Node, name string, v feature.Version, plant bool) Write {
 	sum[0] |= 1 // zero would say that there is no tail
 	mark := feature.Version(sum[:versionSize])
 	head := append([]byte{canaryFormat}, v[:]...)
-	head = append(append(head, mark[:]...), n.ID...)
+	head = append(append(head, mark[:]...), make([]byte, headPrefix-pagesAt)...)
+	head = append(head, n.ID...)
 	w := Write{Key: canaryKey(n.tag, name), HeadField: canaryField, TailField: canaryTail, Head: head}
 	if plant {
 		w.Tail = append([]byte{canaryFormat}, mark[:]...)
+		w.Tail = binary.LittleEndian.AppendUint32(w.Tail, uint32(len(w.Tail)+4)) // a first part of no more than this
 	}
 	return w
 }

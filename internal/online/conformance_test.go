@@ -34,19 +34,20 @@ func conform(t *testing.T, c *Client) {
 		t.Fatal(err)
 	}
 	for name, test := range map[string]func(*testing.T, *Client, string){
-		"GuardOrdersVersions":       guardOrdersVersions,
-		"HeadAloneNeedsItsTail":     headAloneNeedsItsTail,
-		"HeadWithoutTailDropsIt":    headWithoutTailDropsIt,
-		"ViewsShareTheExpiry":       viewsShareTheExpiry,
-		"ForeignBlobIsReplaced":     foreignBlobIsReplaced,
-		"WrongTypeFailsAlone":       wrongTypeFailsAlone,
-		"InvalidWriteFailsAlone":    invalidWriteFailsAlone,
-		"LargeMixedBatch":           largeMixedBatch,
-		"SameEntityTwiceInABatch":   sameEntityTwiceInABatch,
-		"FetchKeepsOrderAndAbsence": fetchKeepsOrderAndAbsence,
-		"FetchUsesMemoryAgain":      fetchUsesMemoryAgain,
-		"CanaryIsGuarded":           canaryIsGuarded,
-		"LossIsNoticedAndMended":    lossIsNoticedAndMended,
+		"GuardOrdersVersions":         guardOrdersVersions,
+		"HeadAloneNeedsItsTail":       headAloneNeedsItsTail,
+		"HeadWithoutTailDropsIt":      headWithoutTailDropsIt,
+		"PagesComeAndGoWithTheirTail": pagesComeAndGo,
+		"ViewsShareTheExpiry":         viewsShareTheExpiry,
+		"ForeignBlobIsReplaced":       foreignBlobIsReplaced,
+		"WrongTypeFailsAlone":         wrongTypeFailsAlone,
+		"InvalidWriteFailsAlone":      invalidWriteFailsAlone,
+		"LargeMixedBatch":             largeMixedBatch,
+		"SameEntityTwiceInABatch":     sameEntityTwiceInABatch,
+		"FetchKeepsOrderAndAbsence":   fetchKeepsOrderAndAbsence,
+		"FetchUsesMemoryAgain":        fetchUsesMemoryAgain,
+		"CanaryIsGuarded":             canaryIsGuarded,
+		"LossIsNoticedAndMended":      lossIsNoticedAndMended,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, c, testenv.Prefix(t)) })
 	}
@@ -113,6 +114,52 @@ func headWithoutTailDropsIt(t *testing.T, c *Client, project string) {
 	wantOutcome(t, e.write(bare, nil, 0), Accepted)
 	e.wantStored(bare, nil)
 	wantOutcome(t, e.write(headBlob(version(3), version(1), ""), nil, 0), NeedTail)
+}
+
+// pagesComeAndGo: a tail's pages are in fields of their own, and what another tail had is deleted with it.
+func pagesComeAndGo(t *testing.T, c *Client, project string) {
+	e := newEntity(t, c, project, "x")
+	other := e
+	other.head, other.tail = Fields("view", config.Fingerprint{9})
+	n := uint64(0)
+	write := func(e entity, pages ...string) {
+		t.Helper()
+		n++
+		v := version(n)
+		wantOutcome(t, e.write(pagedHead(v, v, len(pages), "h"), tailBlob(v, "t", pages...), time.Hour), Accepted)
+	}
+	write(e, "p0", "p1", "p2")
+	e.wantPages("p0", "p1", "p2")
+	first, _, _ := feature.TailParts(tailBlob(version(n), "t"))
+	e.wantStored(pagedHead(version(n), version(n), 3, "h"), first)
+	write(e, "q0", "q1", "q2")
+	e.wantPages("q0", "q1", "q2")
+	wantOutcome(t, e.write(pagedHead(version(n+1), version(n), 3, "alone"), nil, time.Hour), Accepted)
+	e.wantPages("q0", "q1", "q2")
+	wantOutcome(t, e.write(pagedHead(version(1), version(1), 1, "late"), tailBlob(version(1), "t", "late"), time.Hour), Refused)
+	wantOutcome(t, e.write(pagedHead(version(n+2), version(n+2), 1, "other"), nil, time.Hour), NeedTail)
+	e.wantPages("q0", "q1", "q2")
+	n++
+	write(e, "r0")
+	e.wantPages("r0")
+	write(e)
+	e.wantPages()
+	write(e, "s0", "s1")
+	n++
+	wantOutcome(t, e.write(headBlob(version(n), zero, "bare"), nil, time.Hour), Accepted)
+	e.wantPages()
+
+	many := make([]string, 300)
+	for i := range many {
+		many[i] = fmt.Sprint("page ", i)
+	}
+	write(e, many...)
+	e.wantPages(many...)
+	write(other, "mine")
+	write(e, "few")
+	if got, err := c.redis.HGet(t.Context(), e.key, PageField(other.tail, 0)).Result(); err != nil || got != "mine" {
+		t.Fatalf("another view's page is %q, %v", got, err)
+	}
 }
 
 func viewsShareTheExpiry(t *testing.T, c *Client, project string) {
@@ -193,6 +240,11 @@ func invalidWriteFailsAlone(t *testing.T, c *Client, project string) {
 		e.of(headBlob(version(2), version(2), ""), tailBlob(version(1), ""), 0),
 		e.of(headBlob(version(2), version(2), ""), []byte{}, 0),
 		e.of(headBlob(version(2), zero, ""), tailBlob(zero, ""), 0),
+		e.of(headBlob(version(2), version(2), ""), tailBlob(version(2), "")[:28], 0),
+		e.of(headBlob(version(2), version(2), ""), tailBlob(version(2), "", "a page"), 0),
+		e.of(pagedHead(version(2), version(2), 1, ""), tailBlob(version(2), ""), 0),
+		e.of(pagedHead(version(2), version(2), 1, ""), tailBlob(version(2), "", "one", "two"), 0),
+		e.of(pagedHead(version(2), version(2), 1, ""), append(tailBlob(version(2), "", "one"), 0), 0),
 	} {
 		out := []Outcome{Accepted, Accepted}
 		err := c.Write(t.Context(), []Write{w, f.of(good, nil, 0)}, out)
@@ -220,10 +272,12 @@ func largeMixedBatch(t *testing.T, c *Client, project string) {
 			w.Head, w.Tail = headBlob(v, v, ""), tailBlob(v, fmt.Sprint("tail", i))
 			if i%50 == 0 {
 				w.Tail = tailBlob(v, string(big))
+			} else if i%50 == 5 {
+				w.Head, w.Tail = pagedHead(v, v, 2, ""), tailBlob(v, "", fmt.Sprint("page", i), "other page")
 			}
 		}
 		batch = append(batch, w)
-		reqs = append(reqs, FetchRequest{Key: key, Fields: []string{w.TailField, w.HeadField}})
+		reqs = append(reqs, FetchRequest{Key: key, Fields: []string{w.TailField, w.HeadField, PageField(w.TailField, 0)}})
 	}
 	out := make([]Outcome, n)
 	if err := c.Write(t.Context(), batch, out); err != nil {
@@ -234,7 +288,12 @@ func largeMixedBatch(t *testing.T, c *Client, project string) {
 		t.Fatal(err)
 	}
 	for i, w := range batch {
-		if out[i] != Accepted || string(got[i][1]) != string(w.Head) || string(got[i][0]) != string(w.Tail) {
+		first, _, _ := feature.TailParts(w.Tail)
+		page := ""
+		if i%50 == 5 {
+			page = fmt.Sprint("page", i)
+		}
+		if out[i] != Accepted || string(got[i][1]) != string(w.Head) || string(got[i][0]) != string(first) || string(got[i][2]) != page {
 			t.Fatalf("write %d: %v, fetched %.80q", i, out[i], got[i])
 		}
 	}

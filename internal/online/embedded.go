@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/freshet-io/freshet/internal/feature"
 )
 
 // embeddedChunk bounds the writes between a read and its transaction.
@@ -62,7 +64,7 @@ func (c *Client) embeddedWrites(ctx context.Context, s *batchScratch, batch []Wr
 		}
 		v := judge(head, &batch[m])
 		if v.outcome == Accepted {
-			putEmbedded(ctx, write, &batch[m], v.dropTail, found[i].left.Val())
+			putEmbedded(ctx, write, &batch[m], v, found[i].left.Val())
 		}
 		out[m] = v.outcome
 	}
@@ -82,15 +84,23 @@ func (c *Client) embeddedWrites(ctx context.Context, s *batchScratch, batch []Wr
 }
 
 // putEmbedded queues an accepted write. left is PTTL's answer: -2 without a key, -1 without an expiry.
-func putEmbedded(ctx context.Context, tx redis.Pipeliner, w *Write, dropTail bool, left time.Duration) {
+func putEmbedded(ctx context.Context, tx redis.Pipeliner, w *Write, v verdict, left time.Duration) {
 	key := string(w.Key)
+	for place := range v.dropPages {
+		tx.HDel(ctx, key, PageField(w.TailField, place))
+	}
+	fields := []any{w.HeadField, w.Head}
 	if w.Tail != nil {
-		tx.HSet(ctx, key, w.HeadField, w.Head, w.TailField, w.Tail)
-	} else {
-		tx.HSet(ctx, key, w.HeadField, w.Head)
-		if dropTail {
-			tx.HDel(ctx, key, w.TailField)
+		first, pages, _ := feature.TailParts(w.Tail)
+		fields = append(fields, w.TailField, first)
+		for len(pages) > 0 {
+			place, page, rest, _ := feature.NextPage(pages)
+			fields, pages = append(fields, PageField(w.TailField, place), page), rest
 		}
+	}
+	tx.HSet(ctx, key, fields...)
+	if v.dropTail {
+		tx.HDel(ctx, key, w.TailField)
 	}
 	expire := time.Duration(millis(w.Expire)) * time.Millisecond
 	switch {

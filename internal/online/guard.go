@@ -3,6 +3,7 @@ package online
 import (
 	"bytes"
 	_ "embed" // the guard's script
+	"encoding/binary"
 	"errors"
 	"time"
 
@@ -12,14 +13,15 @@ import (
 //go:embed guard.lua
 var guardScript string
 
-// Where versions stand in blobs: a head begins with a format byte, its version and its tail's version, a tail with a
-// format byte and its version, in every format. guard.lua counts from one.
+// Where versions stand in blobs: a head begins with a format byte, its version, its tail's version and which pages that
+// has, a tail with a format byte and its version, in every format. guard.lua counts from one.
 const (
 	versionSize = len(feature.Version{})
 	versionAt   = 1
 	tailAt      = versionAt + versionSize
-	headPrefix  = tailAt + versionSize
-	tailPrefix  = versionAt + versionSize
+	pagesAt     = tailAt + versionSize // which hops have pages, two bytes
+	placesAt    = pagesAt + 2          // the place behind the last page, two bytes
+	headPrefix  = placesAt + 2
 )
 
 func versionOf(blob []byte) []byte      { return blob[versionAt : versionAt+versionSize] }
@@ -30,12 +32,18 @@ func sameTail(stored, head []byte) bool {
 	return bytes.Equal(tailVersionOf(stored), tailVersionOf(head))
 }
 
+func samePages(stored, head []byte) bool {
+	return bytes.Equal(stored[pagesAt:headPrefix], head[pagesAt:headPrefix])
+}
+func placesOf(head []byte) int { return int(binary.LittleEndian.Uint16(head[placesAt:])) }
+
 func olderVersion(head, old []byte) bool { return bytes.Compare(versionOf(head), versionOf(old)) < 0 }
 
 // verdict is what the guard decides about one write.
 type verdict struct {
-	outcome  Outcome
-	dropTail bool // accepted, and a stored tail is deleted
+	outcome   Outcome
+	dropTail  bool // accepted, and a stored tail is deleted
+	dropPages int  // accepted, and before it the pages below this place are deleted
 }
 
 // judge applies rules G1, G3 and G4 as guard.lua does. stored is the stored head, nil if there is none.
@@ -44,13 +52,17 @@ func judge(stored []byte, w *Write) verdict {
 	if known && olderVersion(w.Head, stored) {
 		return verdict{outcome: Refused}
 	}
-	if w.Tail != nil || known && sameTail(stored, w.Head) {
+	if w.Tail == nil && known && sameTail(stored, w.Head) {
 		return verdict{outcome: Accepted}
 	}
-	if !isZeroVersion(tailVersionOf(w.Head)) {
+	if w.Tail == nil && !isZeroVersion(tailVersionOf(w.Head)) {
 		return verdict{outcome: NeedTail}
 	}
-	return verdict{outcome: Accepted, dropTail: true}
+	v := verdict{outcome: Accepted, dropTail: w.Tail == nil}
+	if known && !samePages(stored, w.Head) {
+		v.dropPages = placesOf(stored)
+	}
+	return v
 }
 
 // raise says whether rule G5 sets the expiry: left is the time the hash had left before the write, negative for none.
@@ -75,7 +87,19 @@ func (w *Write) check() error {
 	if w.Tail == nil {
 		return nil
 	}
-	if len(w.Tail) < tailPrefix || !bytes.Equal(versionOf(w.Tail), tailVersionOf(w.Head)) || isZeroVersion(versionOf(w.Tail)) {
+	first, pages, ok := feature.TailParts(w.Tail)
+	if !ok || !bytes.Equal(versionOf(first), tailVersionOf(w.Head)) || isZeroVersion(versionOf(first)) {
+		return errTailMatch
+	}
+	n := 0
+	for ; len(pages) > 0; n++ {
+		place, _, rest, ok := feature.NextPage(pages)
+		if !ok || place >= placesOf(w.Head) {
+			return errTailMatch
+		}
+		pages = rest
+	}
+	if (n == 0) != (placesOf(w.Head) == 0) {
 		return errTailMatch
 	}
 	return nil

@@ -2,6 +2,7 @@ package online
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"net"
 	"strings"
@@ -60,14 +61,28 @@ func version(offset uint64) feature.Version { return feature.MakeVersion(1763800
 // zero is the tail version of a head without a tail.
 var zero feature.Version
 
-func headBlob(v, tail feature.Version, payload string) []byte {
-	b := append([]byte{1}, v[:]...)
+// headBlob is a head whose tail, if it has one, has no pages.
+func headBlob(v, tail feature.Version, payload string) []byte { return pagedHead(v, tail, 0, payload) }
+
+// pagedHead is a head whose tail has so many pages.
+func pagedHead(v, tail feature.Version, pages int, payload string) []byte {
+	b := append([]byte{2}, v[:]...)
 	b = append(b, tail[:]...)
+	b = append(b, byte(min(pages, 1)), 0, byte(pages), byte(pages>>8))
 	return append(b, payload...)
 }
 
-func tailBlob(v feature.Version, payload string) []byte {
-	return append(append([]byte{1}, v[:]...), payload...)
+// tailBlob is a tail with pages.
+func tailBlob(v feature.Version, payload string, pages ...string) []byte {
+	b := append([]byte{2}, v[:]...)
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(b)+4+len(payload)))
+	b = append(b, payload...)
+	for place, page := range pages {
+		b = binary.LittleEndian.AppendUint16(b, uint16(place))
+		b = binary.LittleEndian.AppendUint32(b, uint32(len(page)))
+		b = append(b, page...)
+	}
+	return b
 }
 
 // entity names one entity's view for a test, so that writes and reads are short.
@@ -110,6 +125,26 @@ func (e entity) wantStored(head, tail []byte) {
 	gotHead, gotTail := e.read()
 	if string(gotHead) != string(head) || string(gotTail) != string(tail) {
 		e.t.Fatalf("stored\n%q\n%q\nwant\n%q\n%q", gotHead, gotTail, head, tail)
+	}
+}
+
+// wantPages checks that these pages are stored, and no field but theirs, the head's and the tail's.
+func (e entity) wantPages(pages ...string) {
+	e.t.Helper()
+	stored, err := e.c.redis.HGetAll(e.t.Context(), e.key).Result()
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	delete(stored, e.head)
+	delete(stored, e.tail)
+	for place, page := range pages {
+		if got := stored[PageField(e.tail, place)]; got != page {
+			e.t.Fatalf("page %d is %q, want %q", place, got, page)
+		}
+		delete(stored, PageField(e.tail, place))
+	}
+	if len(stored) > 0 {
+		e.t.Fatalf("also stored: %q", stored)
 	}
 }
 

@@ -2,6 +2,7 @@ package online
 
 import (
 	"encoding/hex"
+	"strconv"
 	"strings"
 
 	"github.com/freshet-io/freshet/config"
@@ -33,12 +34,16 @@ func appendEscaped[T string | []byte](dst []byte, s T) []byte {
 	return dst
 }
 
-// Fields returns the names of a view's two fields, "<view>@<fingerprint>:h" and ":t". The part after the name has a
+// Fields returns the names of a view's two fields, "<view>@<fingerprint>:h" and ":t"; for those of the tail's pages see
+// PageField. The part after the name has a
 // fixed length, so that no two views share a field whatever their names.
 func Fields(view string, fp config.Fingerprint) (head, tail string) {
 	base := view + "@" + hex.EncodeToString(fp[:])
 	return base + ":h", base + ":t"
 }
+
+// PageField returns the name of the field of a tail's page: the tail's and the page's place.
+func PageField(tail string, place int) string { return tail + strconv.Itoa(place) }
 
 // slots is the number of hash slots of a Redis cluster.
 const slots = 16384

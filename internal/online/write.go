@@ -11,6 +11,8 @@ import (
 	"unsafe"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/freshet-io/freshet/internal/feature"
 )
 
 // Write is one entity's view to be stored. Its bytes must not change while Client.Write runs.
@@ -18,7 +20,8 @@ type Write struct {
 	Key                  []byte // see AppendKey
 	HeadField, TailField string // see Fields
 	Head                 []byte
-	// Tail is nil to leave the stored tail as it is, which then must be the one that Head names.
+	// Tail is as feature.Layout.AppendTail makes it; it is stored in a field for its first part and one for each page.
+	// It is nil to leave the stored tail as it is, which then must be the one that Head names.
 	Tail []byte
 	// Expire is how long the hash lives after a write; 0 for ever. The hash is shared by all views of the entity, so
 	// this is a value of the entity: the longest of its views' Layout.KeepFor, or 0 if one of them is 0. The guard sets
@@ -139,6 +142,15 @@ type group struct {
 	headField, tailField string
 	expire               time.Duration
 	members              []int32
+	pageFields           []string // by place, as far as they were needed
+}
+
+// pageField returns the name of a page's field.
+func (g *group) pageField(place int) *string {
+	for n := len(g.pageFields); n <= place; n++ {
+		g.pageFields = append(g.pageFields, PageField(g.tailField, n))
+	}
+	return &g.pageFields[place]
 }
 
 // call is one run of the script over members of a group.
@@ -184,6 +196,9 @@ func (s *batchScratch) find(w *Write) int {
 		s.groups = append(s.groups, group{})
 	}
 	g := &s.groups[s.used]
+	if g.tailField != w.TailField {
+		g.pageFields = nil
+	}
 	g.headField, g.tailField, g.expire, g.members = w.HeadField, w.TailField, w.Expire, g.members[:0]
 	s.used++
 	return s.used - 1
@@ -219,16 +234,31 @@ func (c *Client) writeGuarded(ctx context.Context, s *batchScratch, batch []Writ
 // addCall appends the script call for members. Arguments are pointers to strings that share the writes' memory, so that
 // neither copying nor boxing costs an allocation for each.
 func (s *batchScratch) addCall(g *group, batch []Write, members []int32) {
-	args := make([]any, 0, 6+3*len(members))
+	args := make([]any, 0, 6+4*len(members))
 	args = append(args, "evalsha", guardHash, len(members))
 	for _, m := range members {
 		args = append(args, s.view(batch[m].Key))
 	}
 	args = append(args, &g.headField, &g.tailField, strconv.FormatInt(millis(g.expire), 10))
 	for _, m := range members {
-		args = append(args, s.view(batch[m].Head), s.view(batch[m].Tail))
+		args = s.appendBlobs(append(args, s.view(batch[m].Head)), g, batch[m].Tail)
 	}
 	s.calls = append(s.calls, call{args: args, members: members})
+}
+
+// appendBlobs appends the parts of a checked tail, as the script expects them.
+func (s *batchScratch) appendBlobs(args []any, g *group, tail []byte) []any {
+	if tail == nil {
+		return append(args, s.view(nil))
+	}
+	first, pages, _ := feature.TailParts(tail)
+	args = append(args, s.view(first), 0)
+	for n := len(args) - 1; len(pages) > 0; {
+		place, page, rest, _ := feature.NextPage(pages)
+		args = append(args, g.pageField(place), s.view(page))
+		args[n], pages = (len(args)-n)/2, rest
+	}
+	return args
 }
 
 // view returns a pointer to a string with b's memory. When strings grows, earlier pointers keep the array they point to.
