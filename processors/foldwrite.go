@@ -201,7 +201,7 @@ func (w *cellWriter) commit(ctx context.Context) error {
 
 // OnlineFields deletes fields of entities' hashes.
 type OnlineFields interface {
-	DeleteFields(ctx context.Context, keys [][]byte, fields ...string) error
+	DeleteView(ctx context.Context, keys [][]byte, headField, tailField string) error
 }
 
 // sweepState deletes every cell of a state from its changelog, and what is online of it.
@@ -243,7 +243,7 @@ func (b *Builder) sweepState(ctx context.Context, rec *ViewRecord) error {
 		}
 	}
 	for part := range slices.Chunk(gone, 1000) {
-		if err := b.opts.Fields.DeleteFields(ctx, part, head, tail); err != nil {
+		if err := b.opts.Fields.DeleteView(ctx, part, head, tail); err != nil {
 			return err
 		}
 	}

@@ -462,16 +462,12 @@ func (r *memoryRedis) Write(_ context.Context, batch []online.Write, out []onlin
 	return nil
 }
 
-func (r *memoryRedis) DeleteFields(_ context.Context, keys [][]byte, fields ...string) error {
+func (r *memoryRedis) DeleteView(_ context.Context, keys [][]byte, headField, tailField string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, k := range keys {
-		for _, f := range fields {
-			delete(r.fields[string(k)], f)
-		}
-		if len(fields) == 0 {
-			delete(r.fields, string(k))
-		}
+		delete(r.fields[string(k)], headField)
+		delete(r.fields[string(k)], tailField)
 	}
 	return nil
 }

@@ -306,7 +306,7 @@ func (b *batch) readAgain(ctx context.Context, l *Lookups) *Error {
 	if err := l.fetch(ctx, requests, fetched, new(online.Memory)); err != nil {
 		return err
 	}
-	var places []int
+	var places []int // all
 	for i, at := range b.again {
 		for len(places) < len(fetched[i])-2 {
 			places = append(places, len(places))

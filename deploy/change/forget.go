@@ -104,7 +104,7 @@ func (c *Change) forgetOnline(ctx context.Context, e *config.Entity, vals []feat
 			return ctx.Err()
 		}
 	}
-	return c.online.DeleteFields(ctx, [][]byte{name})
+	return c.online.Delete(ctx, [][]byte{name})
 }
 
 func (c *Change) emptyOnline(ctx context.Context, e *config.Entity, key string, found *processors.Inspection) (bool, error) {

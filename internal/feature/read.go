@@ -92,6 +92,15 @@ func (r *Reader) Read(l *Layout, head, tail []byte, t int64, want []int, out []V
 	return r.ReadPages(l, head, first, r.whole, r.found, t, want, out)
 }
 
+// ReadFields is ReadPages with all pages: fields are the head, the tail's first part, and the page of each place.
+func (r *Reader) ReadFields(l *Layout, fields [][]byte, t int64, want []int, out []Value) (st Status, eventTime int64, v Version, err error) {
+	r.whole = r.whole[:0]
+	for place := range fields[2:] {
+		r.whole = append(r.whole, place)
+	}
+	return r.ReadPages(l, fields[0], fields[1], r.whole, fields[2:], t, want, out)
+}
+
 // ReadPages evaluates the features want of a view at time t into out[:len(want)], from the entity's head, the first part
 // of its tail and the pages of some places, those that AppendPages names or all; nil is an absent one. Where the status is not Present all values are null, and where it is NotFound eventTime is NoTime: the same
 // whether or not the online store still holds the entity. eventTime is else the view's timestamp, and v the head's

@@ -160,6 +160,17 @@ func pagesComeAndGo(t *testing.T, c *Client, project string) {
 	if got, err := c.redis.HGet(t.Context(), e.key, PageField(other.tail, 0)).Result(); err != nil || got != "mine" {
 		t.Fatalf("another view's page is %q, %v", got, err)
 	}
+	absent := AppendKey(nil, project, "e", []byte("absent"))
+	if err := c.DeleteView(t.Context(), [][]byte{[]byte(e.key), absent}, other.head, other.tail); err != nil {
+		t.Fatal(err)
+	}
+	e.wantPages("few")
+	if err := c.Delete(t.Context(), [][]byte{[]byte(e.key), absent}); err != nil {
+		t.Fatal(err)
+	}
+	if e.ttl() != -2 {
+		t.Fatal("a deleted entity is there")
+	}
 }
 
 func viewsShareTheExpiry(t *testing.T, c *Client, project string) {

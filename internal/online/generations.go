@@ -2,12 +2,9 @@ package online
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/freshet-io/freshet/config"
 )
@@ -65,23 +62,4 @@ func (c *Client) Generations(ctx context.Context, project string) (map[string]ui
 // GenerationOf looks a view's generation up in what Generations returned.
 func GenerationOf(generations map[string]uint32, v *config.View) uint32 {
 	return generations[v.Name+"@"+v.Fingerprint.String()]
-}
-
-// DeleteFields deletes fields of the hashes of entities; no fields: the hashes whole.
-func (c *Client) DeleteFields(ctx context.Context, keys [][]byte, fields ...string) error {
-	if len(keys) == 0 {
-		return nil
-	}
-	pipe := c.redis.Pipeline()
-	for _, k := range keys {
-		if len(fields) == 0 {
-			pipe.Del(ctx, string(k))
-		} else {
-			pipe.HDel(ctx, string(k), fields...)
-		}
-	}
-	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
-		return fmt.Errorf("delete from redis: %w", err)
-	}
-	return nil
 }

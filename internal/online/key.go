@@ -45,6 +45,17 @@ func Fields(view string, fp config.Fingerprint) (head, tail string) {
 // PageField returns the name of the field of a tail's page: the tail's and the page's place.
 func PageField(tail string, place int) string { return tail + strconv.Itoa(place) }
 
+// AllFields returns the names of all fields of a view that has so many places for pages, for Reader.ReadFields of
+// package feature: who reads few entities need not choose pages by the clock.
+func AllFields(view string, fp config.Fingerprint, places int) []string {
+	head, tail := Fields(view, fp)
+	fields := []string{head, tail}
+	for place := range places {
+		fields = append(fields, PageField(tail, place))
+	}
+	return fields
+}
+
 // slots is the number of hash slots of a Redis cluster.
 const slots = 16384
 

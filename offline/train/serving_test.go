@@ -151,9 +151,9 @@ func (s *servingPath) lookup(v *config.View, t int64, key ...feature.Value) []fe
 	if err != nil {
 		s.tb.Fatal(err)
 	}
-	head, tail := online.Fields(v.Name, v.Fingerprint)
-	out := [][][]byte{make([][]byte, 2)}
-	req := []online.FetchRequest{{Key: string(online.AppendKey(nil, s.plane.Project, v.Entity.Name, k)), Fields: []string{head, tail}}}
+	fields := online.AllFields(v.Name, v.Fingerprint, v.Layout.Pages())
+	out := make([][][]byte, 1)
+	req := []online.FetchRequest{{Key: string(online.AppendKey(nil, s.plane.Project, v.Entity.Name, k)), Fields: fields}}
 	if err := s.rdb.Fetch(s.tb.Context(), req, out); err != nil {
 		s.tb.Fatal(err)
 	}
@@ -162,7 +162,7 @@ func (s *servingPath) lookup(v *config.View, t int64, key ...feature.Value) []fe
 		want[i] = i
 	}
 	vals := make([]feature.Value, len(want))
-	if _, _, _, err := s.blobs.Read(v.Layout, out[0][0], out[0][1], t, want, vals); err != nil {
+	if _, _, _, err := s.blobs.ReadFields(v.Layout, out[0], t, want, vals); err != nil {
 		s.tb.Fatal(err)
 	}
 	return vals
