@@ -4,8 +4,9 @@
 //
 // # Names
 //
-// One hash an entity, "{project:entity:key}" (see AppendKey), so that a cluster keeps an entity in one slot; two fields
-// a view, "<view>@<fingerprint>:h" and ":t" (see Fields). Canaries are hashes "freshet:canary:{<tag>}:<name>".
+// One hash an entity, "{project:entity:key}" (see AppendKey), so that a cluster keeps an entity in one slot. A view's
+// fields are "<view>@<fingerprint>:h" for the head, ":t" for the first part of the tail (see Fields), and ":t0", ":t1"
+// and so on for its pages (see PageField), of which an entity may have none. Canaries are hashes "freshet:canary:{<tag>}:<name>".
 //
 // # The guard
 //
@@ -13,17 +14,20 @@
 // runs in a script that compares versions. For one entity and view, with the head H and perhaps the tail T of the write:
 //
 //	G1  A stored head with a greater version refuses the write. An equal one does not: equal versions are equal bytes.
-//	G2  A write of both stores both, in one HSET.
+//	G2  A write of both stores both, the tail in its parts, in one HSET.
 //	G3  A write of H alone is accepted if the stored head names the same tail version as H. Otherwise nothing is
 //	    written and the answer is NeedTail: the caller sends the tail too.
-//	G4  An H whose tail version is zero has no tail: it is accepted without one, and a stored tail is deleted.
+//	G4  An H whose tail version is zero has no tail: it is accepted without one, and a stored tail is deleted. An accepted
+//	    write whose tail has pages in other places than the stored head says deletes all of those first.
 //	G5  An accepted write may raise the hash's expiry and never lowers it (see Write.Expire).
 //
-// Invariant: a stored tail has exactly the version that the stored head names, and there is none if that is zero. It
-// holds of an absent entity; G2 keeps it because Write checks that H names T; G3 because neither side of the equation
-// changes; G4 by deletion; and Redis expires and evicts hashes whole, never fields. That is why G3 looks at the head
-// alone: reading kilobytes of tail to find the same 24 bytes would halve the rate. What another program does to the hash
-// is outside the invariant; readers detect a head and a tail that do not match.
+// Invariant: a stored tail has exactly the version that the stored head names, first part and pages alike, and there is
+// none if that is zero. It holds of an absent entity; G2 keeps it because Write checks that H names T and says where its
+// pages are, so that what T does not overwrite G4 deletes; G3 because neither side of the equation changes; G4 by
+// deletion; and Redis expires and evicts hashes whole, never fields. That is why G3 looks at the head alone: reading
+// kilobytes of tail to find the same 24 bytes would halve the rate. What another program does to the hash is outside the
+// invariant; readers detect a head, a first part and pages that do not match, and the next tail mends them. One HMGET
+// reads a hash as of one moment, so no reader comes between the parts of a write.
 //
 // Versions are compared as six big-endian 32-bit numbers, which a Lua number holds exactly. Lua's own string order is
 // strcoll's: it depends on the server's locale, and must not be used.
