@@ -33,7 +33,7 @@ const maxKeptBuffer = 1 << 20
 var contentTypeJSON = []string{"application/json"}
 
 // Handler returns the Feast HTTP face: POST /get-online-features and GET /health. Any other path gets a 404, so a
-// caller that has more to serve mounts it on these two.
+// caller that has more to serve mounts it on these two. See OneWrite for the server.
 func (l *Lookups) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
@@ -120,7 +120,7 @@ func (l *Lookups) lookup(w http.ResponseWriter, r *http.Request, buf *wire) (row
 	h[headerAsOf] = []string{strconv.FormatInt(b.at, 10)}
 	buf.key = appendVersions(buf.key[:0], b)
 	h[headerVersions] = []string{string(buf.key)}
-	w.Write(buf.out) // a client that went away is its own loss
+	writeAnswer(w, r, buf.out)
 	return b.rows, nil
 }
 

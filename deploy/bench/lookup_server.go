@@ -140,7 +140,7 @@ func ServeLookups(ctx context.Context, o ServerOptions) error {
 	rpc := grpc.NewServer(lookups.ServerOptions()...)
 	lookups.Register(rpc)
 	failed := make(chan error, 2)
-	go func() { failed <- web.Serve(httpLn) }()
+	go func() { failed <- web.Serve(serving.OneWrite(web, httpLn)) }()
 	go func() { failed <- rpc.Serve(grpcLn) }()
 	ended := make(chan error, 1)
 	go func() {

@@ -121,7 +121,7 @@ func (n *node) addHTTP(mux *http.ServeMux, guard *guard) {
 		n.addrs.HTTP = ln.Addr().String()
 		srv := security.NewHTTPServer(handler, security.HTTPLimits{}, n.Logger)
 		srv.TLSConfig = guard.tls
-		return security.ServeHTTP(srv, ln, drainWithin)(ctx, ready)
+		return security.ServeHTTP(srv, serving.OneWrite(srv, ln), drainWithin)(ctx, ready)
 	})
 }
 

@@ -77,6 +77,8 @@ func Open(_ context.Context, c config.Redis, opts Options) (*Client, error) {
 		PoolSize:         opts.PoolSize, MaxActiveConns: opts.PoolSize, PoolTimeout: opts.ReadTimeout,
 		ConnMaxIdleTime: 5 * time.Minute, ReadBufferSize: 64 << 10, WriteBufferSize: 64 << 10,
 
+		// The third protocol has the client look for notifications before each reply; nothing here subscribes to any.
+		Protocol:                 2,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
 	if t.tls {
