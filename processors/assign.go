@@ -41,6 +41,7 @@ func (m *materializer) reconcile() error {
 		}
 		fresh = append(fresh, t)
 	}
+	m.sess.positioned(assigned)
 	if changed {
 		m.listRunning()
 	}
@@ -129,7 +130,7 @@ func (m *materializer) start(tp topicPartition, d restored) {
 	}
 	if d.meta.none() {
 		// Where the first start began is recorded even if no record comes: a second start must not choose again.
-		t.touched = true
+		t.touched, t.starting = true, true
 	} else {
 		t.online.want = t.version(t.committed.next)
 	}

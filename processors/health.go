@@ -14,6 +14,7 @@ type status struct {
 	failed    []string
 	tasks     int
 	publish   error
+	awaiting  int  // partitions that are this instance's, and whose positions are not known yet
 	joined    bool // the group has decided what is this instance's, which may be nothing
 }
 
@@ -55,7 +56,7 @@ const fullSweepEvery = 24 * time.Hour
 
 // setStatus tells readiness how things stand.
 func (m *materializer) setStatus() {
-	s := &status{tasks: len(m.tasks), publish: m.pubErr, joined: m.sess.assigned.Load()}
+	s := &status{tasks: len(m.tasks), publish: m.pubErr, joined: m.sess.assigned.Load(), awaiting: m.sess.awaiting(time.Now())}
 	for _, t := range m.tasks {
 		switch t.state {
 		case taskRestoring:
@@ -63,6 +64,9 @@ func (m *materializer) setStatus() {
 		case taskFailed:
 			s.failed = append(s.failed, t.failure.Error())
 		case taskRunning:
+			if t.starting {
+				s.restoring = append(s.restoring, t.name()) // ready means that a second start begins where this one did
+			}
 			if !t.online.checked && s.publish == nil {
 				s.publish = m.canaries.problem()
 			}
@@ -91,6 +95,9 @@ func (m *materializer) ready() error {
 	}
 	if !s.joined {
 		errs = append(errs, errors.New("materializer: has not joined its group yet"))
+	}
+	if s.awaiting > 0 {
+		errs = append(errs, fmt.Errorf("materializer: learning where %d partitions begin", s.awaiting))
 	}
 	if len(s.restoring) > 0 {
 		errs = append(errs, fmt.Errorf("materializer: restoring %s", strings.Join(s.restoring, ", ")))

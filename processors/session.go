@@ -32,6 +32,8 @@ type session struct {
 	mu struct {
 		sync.Mutex
 		gained map[topicPartition]bool // assigned since they were last taken
+		// Assigned, and the client has not said yet where they begin: since when. Until then they are no tasks.
+		awaited map[topicPartition]time.Time
 	}
 }
 
@@ -53,6 +55,7 @@ type sessionOptions struct {
 // ended before this returns.
 func openSession(ctx context.Context, o sessionOptions) (*session, error) {
 	s := &session{}
+	s.mu.gained, s.mu.awaited = map[topicPartition]bool{}, map[topicPartition]time.Time{}
 	made := make(chan struct{}) // s.cl is set; callbacks may come before the constructor returns
 	opts := append(o.client[:len(o.client):len(o.client)],
 		kgo.ConsumerGroup(o.group),
@@ -81,12 +84,12 @@ func openSession(ctx context.Context, o sessionOptions) (*session, error) {
 			if o.pauseNew {
 				cl.PauseFetchPartitions(parts)
 			}
-			s.gain(parts)
+			s.gain(parts, time.Now())
 			s.assigned.Store(true)
 			s.rebalance.Store(true)
 		}),
-		kgo.OnPartitionsRevoked(func(context.Context, *kgo.Client, map[string][]int32) { s.rebalance.Store(true) }),
-		kgo.OnPartitionsLost(func(context.Context, *kgo.Client, map[string][]int32) { s.rebalance.Store(true) }),
+		kgo.OnPartitionsRevoked(s.lose),
+		kgo.OnPartitionsLost(s.lose),
 		kgo.OnPartitionsCallbackBlocked(func(context.Context, *kgo.Client) { s.blocked.Store(true) }),
 		kgo.AdjustFetchOffsetsFn(func(ctx context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
 			<-made
@@ -139,17 +142,52 @@ func firstOffsets(ctx context.Context, cl *kgo.Client, offsets map[string]map[in
 	return offsets, nil
 }
 
-func (s *session) gain(parts map[string][]int32) {
+func (s *session) gain(parts map[string][]int32, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.mu.gained == nil {
-		s.mu.gained = map[topicPartition]bool{}
-	}
 	for topic, ps := range parts {
 		for _, p := range ps {
 			s.mu.gained[topicPartition{topic, p}] = true
+			s.mu.awaited[topicPartition{topic, p}] = now
 		}
 	}
+}
+
+// lose is told of partitions that went.
+func (s *session) lose(_ context.Context, _ *kgo.Client, parts map[string][]int32) {
+	s.rebalance.Store(true)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for topic, ps := range parts {
+		for _, p := range ps {
+			delete(s.mu.awaited, topicPartition{topic, p})
+		}
+	}
+}
+
+// positioned notes that the positions of these partitions have been taken up.
+func (s *session) positioned(tps map[topicPartition]int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for tp := range tps {
+		delete(s.mu.awaited, tp)
+	}
+}
+
+// positionTimeout is how long a partition counts as on its way. The wrapped session does not tell of every revocation,
+// and a client that cannot learn a position says so in its polls long before.
+const positionTimeout = time.Minute
+
+// awaiting returns how many partitions were assigned whose positions have not been taken up yet.
+func (s *session) awaiting(now time.Time) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for tp, since := range s.mu.awaited {
+		if now.Sub(since) > positionTimeout {
+			delete(s.mu.awaited, tp)
+		}
+	}
+	return len(s.mu.awaited)
 }
 
 // takeGained returns the partitions that were assigned since the last call.
@@ -157,7 +195,7 @@ func (s *session) takeGained() map[topicPartition]bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g := s.mu.gained
-	s.mu.gained = nil
+	s.mu.gained = map[topicPartition]bool{}
 	return g
 }
 

@@ -52,6 +52,7 @@ type task struct {
 	read       int64    // the next input offset to take; below now.next while a view that was added later catches up
 	pos        position // of the store in the changelog
 	touched    bool     // by the open transaction
+	starting   bool     // where its first start begins is not committed yet
 	ids        *eventIDs
 
 	erasedTo  int64 // the next request to forget an entity that is to be looked at
@@ -244,7 +245,7 @@ func (t *task) rollback() {
 		return // it has not been restored yet: nothing has been applied
 	}
 	t.toCommitted()
-	t.touched = false
+	t.touched = t.starting
 	t.dead, t.erased = t.dead[:0], t.erased[:0]
 	t.online.republish.target = nil
 	for _, v := range t.views {

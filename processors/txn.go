@@ -300,7 +300,7 @@ func (m *materializer) settleCommitted() error {
 	}
 	for i := range m.txn.parts {
 		t := m.txn.parts[i].t
-		t.committed, t.touched = m.txn.parts[i].meta, false
+		t.committed, t.touched, t.starting = m.txn.parts[i].meta, false, false
 		for _, v := range t.views {
 			v.settled()
 		}
