@@ -164,7 +164,7 @@ func TestGetShowsItsCertificate(t *testing.T) {
 	t.Cleanup(s.Close)
 	server := strings.Replace(s.URL, "127.0.0.1", "localhost", 1) // by name: else the server shows a certificate of its own
 	get := []string{"get", "--server", server, "--ca", certs.CA, "--service", "m", "store=a"}
-	if r := run(t, get...); r.code != exitUnreachable || !strings.Contains(r.stderr, "certificate required") {
+	if r := run(t, get...); r.code != exitUnreachable || !strings.Contains(r.stderr, "client certificate (--cert, --key)") {
 		t.Errorf("without one: exit %d, stderr %q", r.code, r.stderr)
 	}
 	if r := run(t, append(get, "--cert", certs.ClientCert, "--key", certs.ClientKey)...); r.code != exitOK {

@@ -3,12 +3,15 @@ package cli
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/freshet-io/freshet/config"
@@ -23,6 +26,8 @@ type lookupClient struct {
 	base  string // without a slash at the end
 	token string
 	http  *http.Client
+
+	certified bool // shows a certificate of its own
 }
 
 // lookupRequest is the body of POST /get-online-features.
@@ -68,7 +73,7 @@ func newLookupClient(server, token string, certs config.TLS) (*lookupClient, err
 		return nil, err
 	}
 	return &lookupClient{
-		base: strings.TrimRight(server, "/"), token: token, http: &http.Client{Transport: tr, Timeout: 30 * time.Second},
+		base: strings.TrimRight(server, "/"), token: token, certified: certs.Cert != "", http: &http.Client{Transport: tr, Timeout: 30 * time.Second},
 	}, nil
 }
 
@@ -86,7 +91,13 @@ func (c *lookupClient) get(ctx context.Context, req lookupRequest) (*lookupRespo
 	if c.token != "" {
 		hr.Header.Set("Authorization", "Bearer "+c.token)
 	}
+	// A server that wants a certificate says so only after the handshake, and its word may be lost with the connection.
+	var shook atomic.Bool
+	hr = hr.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{TLSHandshakeDone: func(_ tls.ConnectionState, err error) { shook.Store(err == nil) }}))
 	resp, err := c.http.Do(hr)
+	if err != nil && shook.Load() && !c.certified && ctx.Err() == nil {
+		err = fmt.Errorf("%w; does the server ask for a client certificate (--cert, --key)?", err)
+	}
 	if err != nil {
 		return nil, unreachable(fmt.Errorf("look features up: %w", err))
 	}
