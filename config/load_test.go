@@ -55,6 +55,7 @@ func TestFlights(t *testing.T) {
 	if v, ok := svc.Derived[0].Program.Eval(row, &scratch); !ok || v.Float64() != 0.12 {
 		t.Errorf("derived feature = %v", v)
 	}
+	flightsMonitoring(t, p)
 	var warnings []string
 	for _, w := range p.Warnings {
 		warnings = append(warnings, strings.TrimPrefix(w.String(), "testdata/good/"))
@@ -271,4 +272,26 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+func flightsMonitoring(t *testing.T, p *Plane) {
+	t.Helper()
+	m := p.Models[0]
+	var names []string
+	for _, c := range m.Columns {
+		names = append(names, c.Name+" "+m.Inferences.Schema[c.Field].Name+" "+c.Type.String())
+	}
+	if first, last := names[0], names[len(names)-1]; first != "departures_1h departures_1h int64" || last != "prediction prediction float64" {
+		t.Errorf("columns %v", names)
+	}
+	if in := m.Inferences; in.Nested != "features" || in.NestedFrom != 5 || in.Schema[in.EventTime.Field].Name != "at" || in.Schema[m.Slices[0]].Name != "carrier" || in.Key[0] != m.ID {
+		t.Errorf("inferences %+v", in)
+	}
+	mon := p.Monitors[0]
+	if mon.Size != 6*time.Hour || mon.Every != 30*time.Minute || mon.Against != 7*24*time.Hour || !mon.Skew || mon.Bins.Name != "arrival_delay_training" || mon.FalseAlarms != 1 {
+		t.Errorf("monitor %+v", mon)
+	}
+	if own := mon.Columns[1]; own.Method != "psi" || own.Threshold != 0.2 || mon.Columns[0].Method != "jensen_shannon" || mon.Channels[0].Kind != "webhook" {
+		t.Errorf("columns %+v", mon.Columns)
+	}
 }

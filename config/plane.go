@@ -22,6 +22,10 @@ type Plane struct {
 	Sources     []*Source
 	Views       []*View
 	Services    []*Service
+	Models      []*Model
+	Baselines   []*Baseline
+	Monitors    []*Monitor
+	Channels    []*Channel
 	Warnings    []Issue // what `check` tells but does not refuse
 }
 
@@ -56,6 +60,10 @@ type Source struct {
 	AllowedSkew    time.Duration // how far an event may be ahead of its record's Kafka timestamp
 	StartAt        string        // "earliest" or "latest": where a first start begins
 	MaxRecordBytes int
+	// Nested, where it is set, names an object of the record whose members are the fields from NestedFrom on. Their values
+	// are taken as they are: one of another type than its field's is not refused, and an absent object has none.
+	Nested     string
+	NestedFrom int
 }
 
 // EventTime says where an event's time comes from.

@@ -23,11 +23,13 @@ type resolver struct {
 	env   expander
 	plane *Plane
 
-	entities map[string]*Entity
-	sources  map[string]*Source
-	views    map[string]*View
-	services map[string]*Service
-	models   map[string]*Service // a model's service, nil when it has a mistake
+	entities  map[string]*Entity
+	sources   map[string]*Source
+	views     map[string]*View
+	services  map[string]*Service
+	models    map[string]*Model
+	baselines map[string]*Baseline
+	channels  map[string]*Channel
 
 	entityNames, sourceNames, viewNames, serviceNames names
 	modelNames, baselineNames, channelNames           names
@@ -36,7 +38,8 @@ type resolver struct {
 
 func (r *resolver) resolve() {
 	r.entities, r.sources, r.views = map[string]*Entity{}, map[string]*Source{}, map[string]*View{}
-	r.services, r.models, r.topics = map[string]*Service{}, map[string]*Service{}, map[string]Pos{}
+	r.services, r.models, r.topics = map[string]*Service{}, map[string]*Model{}, map[string]Pos{}
+	r.baselines, r.channels = map[string]*Baseline{}, map[string]*Channel{}
 	r.entityNames.kind, r.sourceNames.kind, r.viewNames.kind = "entity", "source", "feature view"
 	r.serviceNames.kind, r.modelNames.kind = "feature service", "model"
 	r.baselineNames.kind, r.channelNames.kind = "baseline", "channel"

@@ -1,9 +1,12 @@
 package config
 
 import (
+	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/freshet-io/freshet/internal/feature"
 	"github.com/freshet-io/freshet/internal/spell"
 )
 
@@ -11,25 +14,21 @@ import (
 const (
 	minMonitorWindow = time.Minute
 	maxMonitorWindow = 366 * 24 * time.Hour
+	maxWindowSteps   = 1000   // of one window
+	maxReachSteps    = 20_000 // from the end of a window to the beginning of what it is compared with
+	defaultGrace     = 10 * time.Second
 )
 
-// monitoring checks models, baselines, channels and monitors. Nothing of them is in the Plane yet: this version holds
-// them to their rules and says once a section that it does not run them.
+// monitoring resolves models, baselines, channels and monitors.
 func (r *resolver) monitoring() {
-	r.env.lax = true
+	r.env.lax = true // a definition can be checked where its channels' secrets are not; a process that sends needs them
 	defer func() { r.env.lax = false }()
 	s := r.spec
 	for i := range s.Models {
 		r.model(&s.Models[i])
 	}
-	baselineModel := map[string]string{}
 	for i := range s.Baselines {
-		b := &s.Baselines[i]
-		r.name("baseline", b.Name)
-		added := r.baselineNames.add(r.issues, b.Name)
-		if _, ok := lookup(r, b.Model, r.models, &r.modelNames); ok && added {
-			baselineModel[b.Name.V] = b.Model.V
-		}
+		r.baseline(&s.Baselines[i])
 	}
 	for i := range s.Channels {
 		r.channel(&s.Channels[i])
@@ -39,121 +38,160 @@ func (r *resolver) monitoring() {
 		m := &s.Monitors[i]
 		r.name("monitor", m.Name)
 		known.add(r.issues, m.Name)
-		r.monitor(m, baselineModel)
-	}
-	r.notRun("models", len(s.Models), func() Pos { return s.Models[0].Pos })
-	r.notRun("baselines", len(s.Baselines), func() Pos { return s.Baselines[0].Pos })
-	r.notRun("monitors", len(s.Monitors), func() Pos { return s.Monitors[0].Pos })
-	r.notRun("channels", len(s.Channels), func() Pos { return s.Channels[0].Pos })
-}
-
-func (r *resolver) notRun(section string, n int, first func() Pos) {
-	if n > 0 {
-		r.warnf(first(), "this version checks %s and does not run them", section)
+		r.monitor(m)
 	}
 }
 
-func (r *resolver) model(s *modelSpec) {
-	r.name("model", s.Name)
-	added := r.modelNames.add(r.issues, s.Name)
-	svc, ok := lookup(r, s.Service, r.services, &r.serviceNames)
-	if added && ok {
-		r.models[s.Name.V] = svc
+func (r *resolver) baseline(s *baselineSpec) {
+	r.name("baseline", s.Name)
+	added := r.baselineNames.add(r.issues, s.Name)
+	m, ok := lookup(r, s.Model, r.models, &r.modelNames)
+	if !ok || !added {
+		return
 	}
-	if inf := s.Inferences; inf != nil {
-		r.modelTopic(inf.Topic)
-		slices := names{kind: "slice"}
-		for _, sl := range inf.Slices {
-			slices.add(r.issues, sl)
-		}
-		if et := inf.EventTime; et != nil && et.Zone.Set {
-			if _, err := time.LoadLocation(et.Zone.V); err != nil || et.Zone.V == "Local" || et.Zone.V == "" {
-				r.errorf(et.Zone.Pos, "unknown time zone %q; give an IANA name such as Europe/Berlin or UTC", et.Zone.V)
-			}
-		}
-		if s.Labels != nil && !inf.ID.Set {
-			r.errorf(s.Labels.ID.Pos, "labels need an id in inferences to be joined by")
+	for _, b := range r.plane.Baselines {
+		if b.Model == m && b.Version == s.Version.V {
+			r.errorf(s.Name.Pos, "baselines %s and %s are of the same version of model %s", b.Name, s.Name.V, m.Name)
+			return
 		}
 	}
-	if l := s.Labels; l != nil {
-		r.modelTopic(l.Topic)
-		var within time.Duration
-		r.interval("within", l.Within, time.Second, maxMonitorWindow, &within)
-	}
-}
-
-// modelTopic checks a topic's name; several models may share a topic.
-func (r *resolver) modelTopic(a At[string]) {
-	if a.Set && !topicName.MatchString(a.V) {
-		r.errorf(a.Pos, "topic name %q is not allowed: letters, digits, dots, - and _ only, at most 200", a.V)
-	}
+	b := &Baseline{Name: s.Name.V, Model: m, Version: s.Version.V}
+	r.baselines[b.Name] = b
+	r.plane.Baselines = append(r.plane.Baselines, b)
 }
 
 func (r *resolver) channel(s *channelSpec) {
 	r.name("channel", s.Name)
-	r.channelNames.add(r.issues, s.Name)
+	added := r.channelNames.add(r.issues, s.Name)
+	c := &Channel{Name: s.Name.V}
 	kinds := 0
-	if s.Webhook != nil {
+	if w := s.Webhook; w != nil {
 		kinds++
-		r.env.address("webhook.url", s.Webhook.URL, "https://", "http://")
-		r.env.secret("webhook.secret", s.Webhook.Secret)
+		c.Kind = "webhook"
+		c.URL, _ = r.env.address("webhook.url", w.URL, "https://", "http://")
+		c.Secrets = append(c.Secrets, r.env.secret("webhook.secret", w.Secret))
+		if w.Previous.Set {
+			c.Secrets = append(c.Secrets, r.env.secret("webhook.previous_secret", w.Previous))
+		}
+		for _, a := range w.Allow {
+			if _, err := netip.ParsePrefix(a.V); a.Set && err != nil && strings.ContainsAny(a.V, "/: ") {
+				r.errorf(a.Pos, "webhook.allow takes host names and networks like 10.1.0.0/16, not %q", a.V)
+			}
+			c.Allow = append(c.Allow, a.V)
+		}
 	}
 	if s.Alertmanager != nil {
 		kinds++
-		r.env.address("alertmanager.url", s.Alertmanager.URL, "https://", "http://")
+		c.Kind = "alertmanager"
+		c.URL, _ = r.env.address("alertmanager.url", s.Alertmanager.URL, "https://", "http://")
 	}
 	if s.Slack != nil {
 		kinds++
-		r.env.secret("slack.url", s.Slack.URL)
+		c.Kind, c.URL = "slack", r.env.secret("slack.url", s.Slack.URL)
 	}
 	if s.PagerDuty != nil {
 		kinds++
-		r.env.secret("pagerduty.routing_key", s.PagerDuty.RoutingKey)
+		c.Kind, c.RoutingKey = "pagerduty", r.env.secret("pagerduty.routing_key", s.PagerDuty.RoutingKey)
 	}
 	if kinds != 1 && s.Name.Set {
 		r.errorf(s.Name.Pos, "channel %q must have one of webhook, alertmanager, slack and pagerduty, and has %d", s.Name.V, kinds)
 	}
+	if added {
+		r.channels[c.Name] = c
+		r.plane.Channels = append(r.plane.Channels, c)
+	}
 }
 
-func (r *resolver) monitor(s *monitorSpec, baselineModel map[string]string) {
-	svc, _ := lookup(r, s.Model, r.models, &r.modelNames)
-	var size time.Duration
-	if w := s.Window; w != nil {
-		r.interval("window.size", w.Size, minMonitorWindow, maxMonitorWindow, &size)
-		every := size
-		r.interval("window.every", w.Every, time.Second, maxMonitorWindow, &every)
-		if size > 0 && every > size {
-			r.errorf(w.Every.Pos, "window.every %s is longer than window.size %s: events between windows would not be seen",
-				formatDuration(every), formatDuration(size))
-		}
-	}
+func (r *resolver) monitor(s *monitorSpec) {
+	before := len(r.errors)
+	model, _ := lookup(r, s.Model, r.models, &r.modelNames)
+	m := &Monitor{Name: s.Name.V, Description: s.Description.V, Model: model, Grace: defaultGrace, FalseAlarms: 1, MinSample: 1000, For: 2}
 	if s.Skew == nil && s.Drift == nil && s.Name.Set {
 		r.errorf(s.Name.Pos, "monitor %q compares with nothing: give it skew, drift or both", s.Name.V)
 	}
-	if s.Skew != nil && s.Skew.Baseline.Set {
-		b := s.Skew.Baseline
-		if _, ok := r.baselineNames.first[b.V]; !ok {
-			r.errorf(b.Pos, "unknown baseline %q%s", b.V, spell.Suggest(b.V, r.baselineNames.sorted()))
-		} else if m := baselineModel[b.V]; s.Model.Set && m != "" && m != s.Model.V {
-			r.errorf(b.Pos, "baseline %q is of model %s; the monitor watches %s", b.V, m, s.Model.V)
-		}
-	}
-	if s.Drift != nil && s.Drift.Against.Set && s.Drift.Against.V < size {
-		r.errorf(s.Drift.Against.Pos, "drift.against %s is shorter than window.size %s: the windows would overlap",
-			formatDuration(s.Drift.Against.V), formatDuration(size))
-	}
+	r.monitorBaseline(s, m)
+	r.monitorWindow(s, m)
 	r.threshold(s.Threshold, s.Numeric.V, s.Categorical.V)
-	if s.MinSample.Set && s.MinSample.V < 1 {
-		r.errorf(s.MinSample.Pos, "min_sample must be at least 1")
+	if s.FalseAlarms.Set {
+		m.FalseAlarms = s.FalseAlarms.V.n * float64(30*24*time.Hour) / float64(s.FalseAlarms.V.per)
 	}
-	if s.For.Set && (s.For.V < 1 || s.For.V > 100) {
-		r.errorf(s.For.Pos, "for must be from 1 to 100")
-	}
-	r.monitorFeatures(s, svc)
-	for _, c := range s.Channels {
-		if _, ok := r.channelNames.first[c.V]; c.Set && !ok {
-			r.errorf(c.Pos, "unknown channel %q%s", c.V, spell.Suggest(c.V, r.channelNames.sorted()))
+	if s.MinSample.Set {
+		if m.MinSample = s.MinSample.V; m.MinSample < 1 {
+			r.errorf(s.MinSample.Pos, "min_sample must be at least 1")
 		}
+	}
+	if s.For.Set {
+		if m.For = s.For.V; m.For < 1 || m.For > 100 {
+			r.errorf(s.For.Pos, "for must be from 1 to 100")
+		}
+	}
+	r.monitorFeatures(s, m)
+	for _, c := range s.Channels {
+		if ch, ok := lookup(r, c, r.channels, &r.channelNames); ok {
+			m.Channels = append(m.Channels, ch)
+		}
+	}
+	if model != nil && len(r.errors) == before {
+		r.plane.Monitors = append(r.plane.Monitors, m)
+	}
+}
+
+// monitorBaseline finds whose bins the monitor's profiles have: those of its own baseline, else the model's first.
+func (r *resolver) monitorBaseline(s *monitorSpec, m *Monitor) {
+	if s.Skew != nil && s.Skew.Baseline.Set {
+		at := s.Skew.Baseline
+		b, ok := lookup(r, at, r.baselines, &r.baselineNames)
+		if ok && m.Model != nil && b.Model != m.Model {
+			r.errorf(at.Pos, "baseline %q is of model %s; the monitor watches %s", b.Name, b.Model.Name, m.Model.Name)
+		}
+		m.Bins, m.Skew = b, true
+		return
+	}
+	if s.Drift == nil || m.Model == nil {
+		return
+	}
+	for _, b := range r.plane.Baselines {
+		if b.Model == m.Model {
+			m.Bins = b
+			return
+		}
+	}
+	r.errorf(s.Drift.Against.Pos, "model %s has no baseline, and the bins of its profiles are a baseline's: add one to baselines", m.Model.Name)
+}
+
+// monitorWindow resolves the window, and what it is compared with, in whole steps.
+func (r *resolver) monitorWindow(s *monitorSpec, m *Monitor) {
+	before := len(r.errors)
+	if w := s.Window; w != nil {
+		r.interval("window.size", w.Size, minMonitorWindow, maxMonitorWindow, &m.Size)
+		m.Every = m.Size
+		r.interval("window.every", w.Every, time.Second, maxMonitorWindow, &m.Every)
+		r.interval("window.grace", w.Grace, 0, maxMonitorWindow, &m.Grace)
+		if m.Size > 0 && m.Every > m.Size {
+			r.errorf(w.Every.Pos, "window.every %s is longer than window.size %s: events between windows would not be seen",
+				formatDuration(m.Every), formatDuration(m.Size))
+		}
+	}
+	if s.Drift != nil && s.Drift.Against.Set {
+		if m.Against = s.Drift.Against.V; m.Against < m.Size {
+			r.errorf(s.Drift.Against.Pos, "drift.against %s is shorter than window.size %s: the windows would overlap",
+				formatDuration(m.Against), formatDuration(m.Size))
+		}
+	}
+	if len(r.errors) > before || m.Every <= 0 || m.Size <= 0 {
+		return
+	}
+	switch {
+	case m.Every%time.Second != 0:
+		r.errorf(s.Window.Every.Pos, "window.every must be whole seconds")
+	case m.Size%m.Every != 0:
+		r.errorf(s.Window.Every.Pos, "window.size %s is not a whole number of window.every %s", formatDuration(m.Size), formatDuration(m.Every))
+	case m.Size/m.Every > maxWindowSteps:
+		r.errorf(s.Window.Every.Pos, "window.size %s is more than %d steps of window.every %s", formatDuration(m.Size), maxWindowSteps, formatDuration(m.Every))
+	case m.Against%m.Every != 0:
+		r.errorf(s.Drift.Against.Pos, "drift.against %s is not a whole number of window.every %s", formatDuration(m.Against), formatDuration(m.Every))
+	case (m.Size+m.Against)/m.Every > maxReachSteps:
+		r.errorf(s.Drift.Against.Pos, "drift.against %s reaches back more than %d steps of window.every %s", formatDuration(m.Against), maxReachSteps, formatDuration(m.Every))
 	}
 }
 
@@ -179,24 +217,58 @@ func (r *resolver) threshold(t At[float64], methods ...string) {
 	}
 }
 
-func (r *resolver) monitorFeatures(s *monitorSpec, svc *Service) {
+// defaultThreshold is an effect that people would call a change: a mean that moved by a quarter of a standard deviation
+// has a jensen_shannon of 0.1.
+const (
+	defaultMethod    = "jensen_shannon"
+	defaultThreshold = 0.1
+)
+
+// monitorFeatures lists the monitor's columns: every column of its model, with the methods and thresholds given.
+func (r *resolver) monitorFeatures(s *monitorSpec, m *Monitor) {
+	own := map[string]monitorFeatureSpec{}
 	var columns []string
-	if svc != nil {
-		for _, f := range svc.Features {
-			columns = append(columns, f.View.Features[f.Index].Name)
-		}
-		for _, q := range svc.Request {
-			columns = append(columns, q.Name)
-		}
-		for _, d := range svc.Derived {
-			columns = append(columns, d.Name)
+	if m.Model != nil {
+		for _, c := range m.Model.Columns {
+			columns = append(columns, c.Name)
 		}
 	}
 	seen := names{kind: "monitored feature"}
 	for _, f := range s.Features {
-		if seen.add(r.issues, f.Name) && svc != nil && !slices.Contains(columns, f.Name.V) {
-			r.errorf(f.Name.Pos, "feature service %s of model %s has no feature %q%s", svc.Name, s.Model.V, f.Name.V, spell.Suggest(f.Name.V, columns))
+		if seen.add(r.issues, f.Name) && m.Model != nil && !slices.Contains(columns, f.Name.V) {
+			r.errorf(f.Name.Pos, "feature service %s of model %s has no feature %q%s", m.Model.Service.Name, m.Model.Name, f.Name.V, spell.Suggest(f.Name.V, columns))
 		}
 		r.threshold(f.Threshold, f.Method.V)
+		own[f.Name.V] = f
 	}
+	if m.Model == nil {
+		return
+	}
+	for i, c := range m.Model.Columns {
+		w := Watched{Column: i, Method: defaultMethod, Threshold: defaultThreshold}
+		numeric := c.Type == feature.Float64 || c.Type == feature.Int64
+		if method := pick(numeric, s.Numeric, s.Categorical); method.Set {
+			w.Method = method.V
+		}
+		if s.Threshold.Set {
+			w.Threshold = s.Threshold.V
+		}
+		if f := own[c.Name]; f.Method.Set {
+			w.Method = f.Method.V
+			if !numeric && slices.Contains([]string{"ks", "wasserstein"}, w.Method) {
+				r.errorf(f.Method.Pos, "%s needs an order of values, and feature %q is a %s", w.Method, c.Name, c.Type)
+			}
+		}
+		if f := own[c.Name]; f.Threshold.Set {
+			w.Threshold = f.Threshold.V
+		}
+		m.Columns = append(m.Columns, w)
+	}
+}
+
+func pick[T any](first bool, a, b T) T {
+	if first {
+		return a
+	}
+	return b
 }

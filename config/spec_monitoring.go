@@ -64,6 +64,7 @@ type monitorWindowSpec struct {
 	Pos
 	Size  At[time.Duration] `yaml:"size" doc:"Length of the window." required:"true"`
 	Every At[time.Duration] `yaml:"every" doc:"Step of the window. Default: its size."`
+	Grace At[time.Duration] `yaml:"grace" doc:"How long a window waits for late inferences, in stream time. Default: 10s."`
 }
 
 type skewSpec struct {
@@ -90,8 +91,10 @@ type channelSpec struct {
 }
 
 type webhookSpec struct {
-	URL    At[string] `yaml:"url" doc:"Where messages are posted." required:"true"`
-	Secret At[string] `yaml:"secret" doc:"Key that messages are signed with: ${VARIABLE} or file:PATH." required:"true"`
+	URL      At[string]   `yaml:"url" doc:"Where messages are posted." required:"true"`
+	Secret   At[string]   `yaml:"secret" doc:"Key that messages are signed with: ${VARIABLE} or file:PATH." required:"true"`
+	Previous At[string]   `yaml:"previous_secret" doc:"A second key that messages are signed with while receivers change over."`
+	Allow    []At[string] `yaml:"allow" doc:"Host names and networks (CIDR) that are reached although their addresses are not public."`
 }
 
 type alertmanagerSpec struct {

@@ -1,0 +1,89 @@
+package config
+
+import (
+	"time"
+
+	"github.com/freshet-io/freshet/internal/feature"
+)
+
+// Model is what predicts from features and logs what it was served.
+type Model struct {
+	Name        string
+	Description string
+	Service     *Service
+	// Inferences is the source of the model's inference events, named as the model. Its schema has the id, version,
+	// event time, prediction and slices, as far as they are defined, and then, inside the object Inferences.Nested, the
+	// model's inputs.
+	Inferences *Source
+	ID         int // of the inference: an index into Inferences.Schema; -1 if it has none
+	Version    int // -1: all inferences are of the version ""
+	Prediction int // -1: predictions are not logged
+	Class      bool
+	Slices     []int
+	Columns    []Column // what can be watched: the inputs, and the prediction at the end
+	Labels     *Labels
+}
+
+// Column is one column of a model's inferences that can be watched: a bool, int64, float64 or string.
+type Column struct {
+	Name  string // unique in the model; view__feature where the service has two features of one name
+	Field int    // index into Inferences.Schema
+	Type  feature.Type
+}
+
+// PredictionColumn is the name of the column that holds what the model said.
+const PredictionColumn = "prediction"
+
+// Labels says where the truth comes from.
+type Labels struct {
+	Topic  string
+	ID     string
+	Field  string
+	Type   feature.Type
+	Within time.Duration
+}
+
+// Baseline names the stored statistics of the data that a version of a model was trained on. Version "" serves every
+// version that has none of its own.
+type Baseline struct {
+	Name    string
+	Model   *Model
+	Version string
+}
+
+// Monitor compares windows of a model's inferences with its training, or with earlier windows.
+type Monitor struct {
+	Name        string
+	Description string
+	Model       *Model
+	Size        time.Duration // of a window
+	Every       time.Duration // step of the windows; Size and Against are whole numbers of it
+	Grace       time.Duration // how long after its end, in stream time, a window is judged
+	// Bins is the baseline whose bins the profiles have; compared with only if Skew.
+	Bins        *Baseline
+	Skew        bool
+	Against     time.Duration // how much earlier the window compared with lies; 0: no drift
+	Columns     []Watched
+	FalseAlarms float64 // expected number of false firing episodes in 30 days
+	MinSample   int
+	For         int // disjoint windows in a row
+	Channels    []*Channel
+}
+
+// Watched is one column of a monitor, with how it is compared.
+type Watched struct {
+	Column    int // index into Model.Columns
+	Method    string
+	Threshold float64
+}
+
+// Channel is where alerts are sent. Kind says which of the fields it has.
+type Channel struct {
+	Name       string
+	Kind       string // webhook, alertmanager, slack or pagerduty
+	URL        Secret
+	Secrets    []Secret // of a webhook: messages are signed with each, the first is the current one
+	RoutingKey Secret   // of pagerduty
+	// Allow are host names and networks in CIDR form that the channel may reach although their addresses are not public.
+	Allow []string
+}
