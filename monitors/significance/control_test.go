@@ -1,0 +1,163 @@
+package significance
+
+import (
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func TestAdjust(t *testing.T) {
+	// By hand: c = 1 + 1/2 + 1/3 = 11/6; 3c/k times 0.01, 0.02 and 0.5.
+	got := Adjust([]float64{0.5, 0.01, 0.02})
+	for i, want := range []float64{0.5 * 11 / 6, 0.055, 0.055} {
+		if math.Abs(got[i]-want) > 1e-12 {
+			t.Errorf("adjusted %d: %g, want %g", i, got[i], want)
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		p := rapid.SliceOfN(rapid.Float64Range(0, 1), 0, 30).Draw(t, "p")
+		q := Adjust(p)
+		for i := range p {
+			if q[i] < p[i] || q[i] > 1 {
+				t.Errorf("%g became %g", p[i], q[i])
+			}
+			for j := range p {
+				if p[i] < p[j] && q[i] > q[j] {
+					t.Errorf("%g and %g changed their order", p[i], p[j])
+				}
+			}
+		}
+	})
+}
+
+func TestLevel(t *testing.T) {
+	level := func(s Schedule) float64 {
+		t.Helper()
+		a, err := s.Level()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	near := func(name string, got, want, relative float64) {
+		t.Helper()
+		if math.Abs(got/want-1) > relative {
+			t.Errorf("%s: level %g, want %g", name, got, want)
+		}
+	}
+	near("disjoint hours", level(Schedule{FalseAlarms: 1, Evaluations: 720, Windows: 1}), 1.0/720, 1e-9)
+	near("two hours in a row", level(Schedule{FalseAlarms: 1, Evaluations: 720, Windows: 2}), math.Sqrt(1.0/720), 1e-9)
+	near("three with one common cause", level(Schedule{FalseAlarms: 1, Evaluations: 720, Windows: 3, Shared: 1}), 1.0/720, 1e-9)
+	near("generous", level(Schedule{FalseAlarms: 100, Evaluations: 10, Windows: 1}), LargestLevel, 0)
+	between := level(Schedule{FalseAlarms: 1, Evaluations: 720, Windows: 2, Shared: 0.5})
+	if between <= 1.0/720 || between >= math.Sqrt(1.0/720) {
+		t.Errorf("two with half in common: %g", between)
+	}
+	sliding := level(Schedule{FalseAlarms: 1, Evaluations: 8640, Step: 1.0 / 12, Windows: 1})
+	if sliding <= 1.0/8640 || sliding >= 1.0/720 {
+		t.Errorf("sliding by a twelfth: %g, want between those of all evaluations and of disjoint windows", sliding)
+	}
+	for _, s := range []Schedule{{}, {FalseAlarms: 1, Evaluations: 5}, {FalseAlarms: 1, Evaluations: 5, Windows: 1, Step: 2}, {FalseAlarms: 1, Evaluations: 5, Windows: 1, Shared: -1}} {
+		if _, err := s.Level(); err == nil {
+			t.Errorf("%+v passes", s)
+		}
+	}
+}
+
+// TestClusters counts episodes of sliding means of independent normal values, which share Step of their window with the
+// next, against the rate that the level was derived for.
+func TestClusters(t *testing.T) {
+	const windowSteps, windows = 12, 40000
+	s := Schedule{FalseAlarms: 100, Evaluations: windowSteps * windows, Step: 1.0 / windowSteps, Windows: 1}
+	level, err := s.Level()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(1, 1))
+	var ring [windowSteps]float64
+	episodes, since := 0, windowSteps
+	var total float64
+	for i := range windowSteps * windows {
+		x := rng.NormFloat64() / math.Sqrt(windowSteps)
+		total += x - ring[i%windowSteps]
+		ring[i%windowSteps] = x
+		if since++; i >= windowSteps && math.Erfc(math.Abs(total)/math.Sqrt2) <= level {
+			if since >= windowSteps {
+				episodes++
+			}
+			since = 0
+		}
+	}
+	if episodes < 60 || episodes > 150 {
+		t.Errorf("%d episodes, configured were 100", episodes)
+	}
+}
+
+func TestSequentialRunLength(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 9))
+	shares := append(harmonic(16), 0)
+	shares[0] -= 0.02
+	shares[16] = 0.02 // nulls
+	const runLength = 500
+	for name, special := range map[string]int{"numeric": 16, "categorical": 0} {
+		ref := sample(rng, 3000, shares)
+		q, err := NewSequential(ref, special, 0, runLength)
+		if err != nil {
+			t.Fatal(err)
+		}
+		next := func(shares []float64) bool {
+			u, i := rng.Float64(), 0
+			for i < len(shares)-1 && u >= shares[i] {
+				u -= shares[i]
+				i++
+			}
+			alarm, err := q.Observe(i)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return alarm
+		}
+		alarms := 0
+		for range 100 * runLength {
+			if next(shares) {
+				alarms++
+			}
+		}
+		if alarms > 100 {
+			t.Errorf("%s: %d alarms, one in %d values on average at most is 100", name, alarms, runLength)
+		}
+		changed := append([]float64(nil), shares...)
+		changed[0], changed[12] = changed[12], changed[0]
+		q.Reset()
+		waited := 1
+		for !next(changed) {
+			if waited++; waited > 300 {
+				t.Fatalf("%s: a change of %.2f of the mass is not seen in 300 values", name, shares[0]-shares[12])
+			}
+		}
+	}
+}
+
+func TestSequentialInput(t *testing.T) {
+	for want, f := range map[string]func() error{
+		"empty":        func() error { _, err := NewSequential([]float64{0}, 0, 0, 10); return err },
+		"special bins": func() error { _, err := NewSequential([]float64{1}, 2, 0, 10); return err },
+		"run length 0": func() error { _, err := NewSequential([]float64{1}, 1, 0, 0); return err },
+		"in bin 0":     func() error { _, err := NewSequential([]float64{-1}, 1, 0, 10); return err },
+		"no bin 2": func() error {
+			q, err := NewSequential([]float64{1, 1}, 1, 0, 10)
+			if err != nil {
+				return err
+			}
+			_, err = q.Observe(2)
+			return err
+		},
+	} {
+		if err := f(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}

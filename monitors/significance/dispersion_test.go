@@ -1,0 +1,102 @@
+package significance
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+// panesOf fills panes with values in ten bins, each value repeated.
+func panesOf(rng *rand.Rand, panes, rows, repeat int) [][]uint64 {
+	out := make([][]uint64, panes)
+	for i := range out {
+		out[i] = make([]uint64, 10)
+		for range rows / repeat {
+			out[i][rng.IntN(10)] += uint64(repeat)
+		}
+	}
+	return out
+}
+
+func TestDispersionOfRepeatedValues(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 4))
+	for _, repeat := range []int{1, 2, 10, 50} {
+		panes := panesOf(rng, 200, 1000, repeat)
+		for name, d := range map[string]Dispersion{"ordered": NumericDispersion(panes, 10), "categories": CategoricalDispersion(panes)} {
+			if r := d.Effect / float64(repeat); r < 0.8 || r > 1.35 {
+				t.Errorf("%s: each value %d times has effect %.3g", name, repeat, d.Effect)
+			}
+			if d.DF < 20 || d.DF > 2000 {
+				t.Errorf("%s: %d panes gave %.3g degrees of freedom", name, len(panes), d.DF)
+			}
+		}
+	}
+	// Each value many times over several panes: pairs of panes vary more, and so on.
+	var slow [][]uint64
+	for range 64 {
+		p := panesOf(rng, 1, 400, 40)[0]
+		slow = append(slow, p, p, p, p)
+	}
+	if d := NumericDispersion(slow, 10); d.Effect < 100 || d.Effect > 260 {
+		t.Errorf("values that last four panes of 40 each have effect %.3g, want about 160", d.Effect)
+	}
+}
+
+// TestDispersionOfAutocorrelation: the mean of an AR(1) stream of coefficient 0.9 varies 19 times as much as of
+// independent values, which single bins do not show.
+func TestDispersionOfAutocorrelation(t *testing.T) {
+	rng := rand.New(rand.NewPCG(2, 4))
+	panes := make([][]uint64, 300)
+	x := 0.0
+	for i := range panes {
+		panes[i] = make([]uint64, 20)
+		for range 500 {
+			x = 0.9*x + math.Sqrt(1-0.81)*rng.NormFloat64()
+			panes[i][int(10*math.Erfc(-x/math.Sqrt2))]++
+		}
+	}
+	if d := NumericDispersion(panes, 20); d.Effect < 14 || d.Effect > 24 {
+		t.Errorf("effect %.3g, want about 18", d.Effect)
+	}
+}
+
+func TestDispersionKnowsNothing(t *testing.T) {
+	for name, panes := range map[string][][]uint64{
+		"no panes": nil, "two panes": {{5, 5}, {1, 9}}, "empty panes": {{0, 0}, {0, 0}, {0, 0}, {2, 4}},
+	} {
+		if d := CategoricalDispersion(panes); d != (Dispersion{Effect: 1}) {
+			t.Errorf("%s: %+v", name, d)
+		}
+		if d := NumericDispersion(panes, 2); d != (Dispersion{Effect: 1}) {
+			t.Errorf("%s: %+v", name, d)
+		}
+	}
+	if e := DesignEffect([][]uint64{{9}, {2}, {5}, {7}}); e != 1 {
+		t.Errorf("a single bin has effect %g", e)
+	}
+}
+
+func TestEntityEffect(t *testing.T) {
+	for _, tc := range []struct {
+		rows []uint64
+		want float64
+	}{{nil, 1}, {[]uint64{1, 1, 1}, 1}, {[]uint64{4, 4}, 4}, {[]uint64{9, 1}, 8.2}} {
+		if got := EntityEffect(tc.rows); math.Abs(got-tc.want) > 1e-12 {
+			t.Errorf("rows %v: effect %g, want %g", tc.rows, got, tc.want)
+		}
+	}
+	d := Dispersion{Effect: 3, DF: 10}
+	if d.AtLeast(2) != d || d.AtLeast(5) != (Dispersion{Effect: 5}) {
+		t.Errorf("at least 2: %+v, at least 5: %+v", d.AtLeast(2), d.AtLeast(5))
+	}
+}
+
+func TestSizes(t *testing.T) {
+	n, m, df := Sizes(1000, Dispersion{Effect: 1}, 500, Dispersion{Effect: 5, DF: 20})
+	if n != 1000 || m != 100 || math.Abs(df-20*1.21) > 1e-9 {
+		t.Errorf("sizes %g and %g on %g", n, m, df) // (1/1000 + 1/100)² / ((1/100)²/20)
+	}
+	if _, _, df := Sizes(10, Dispersion{}, 10, Dispersion{Effect: 2}); df != 0 {
+		t.Errorf("known effects have %g degrees of freedom", df)
+	}
+}
