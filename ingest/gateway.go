@@ -19,8 +19,11 @@ import (
 	"github.com/freshet-io/freshet/internal/spell"
 )
 
-// GatewayPath is where the gateway is mounted; the source's name follows.
-const GatewayPath = "/v1/events/"
+// Where the gateway is mounted: the name of a source follows, or that of a model.
+const (
+	GatewayPath    = "/v1/events/"
+	InferencesPath = "/v1/inferences/"
+)
 
 // Producer is the part of *kgo.Client that the gateway needs. promise is called exactly once for each record, with a
 // nil error only after all in-sync replicas have it; it may be called after ctx is done. Records of one key keep their
@@ -40,7 +43,7 @@ func ProducerOptions(p *config.Plane) []kgo.Opt {
 	const least = 64 << 10    // smaller batches would cost more than they are worth
 	const unnamed = 1_000_012 // kgo's default, for a topic that no source names
 	limits := map[string]int32{}
-	for _, s := range p.Sources {
+	for _, s := range slices.Concat(p.Sources, inferences(p)) {
 		limits[s.Topic] = max(limits[s.Topic], int32(min(max(s.MaxRecordBytes+overhead, least), 1<<30)))
 	}
 	return []kgo.Opt{
@@ -54,6 +57,15 @@ func ProducerOptions(p *config.Plane) []kgo.Opt {
 		}),
 		kgo.ProducerLinger(time.Millisecond),
 	}
+}
+
+// inferences returns the sources of the models' inference events.
+func inferences(p *config.Plane) []*config.Source {
+	var all []*config.Source
+	for _, m := range p.Models {
+		all = append(all, m.Inferences)
+	}
+	return all
 }
 
 // Options are the limits of a Gateway. A zero field takes its default.
@@ -101,15 +113,15 @@ func (o Options) withDefaults() (Options, error) {
 	return o, nil
 }
 
-// Gateway takes events over HTTP and answers when Kafka has them: POST /v1/events/{source}. See docs/events.md for the
-// protocol.
+// Gateway takes events over HTTP and answers when Kafka has them: POST /v1/events/{source}, and the inference events of
+// models at POST /v1/inferences/{model}. See docs/events.md for the protocol.
 //
 // Memory is bounded: a request first reserves what it is going to hold and is turned away (429) if that is not free. A
 // reservation is given back when Kafka has answered for every record of the request, which may be after the client got
 // its answer (503). Nothing waits for memory, so requests cannot block each other for ever.
 type Gateway struct {
-	sources  map[string]*gatewaySource
-	names    []string // of the sources
+	sources  gatewaySources
+	models   gatewaySources
 	producer Producer
 	opts     Options
 	logger   *slog.Logger
@@ -117,6 +129,13 @@ type Gateway struct {
 	slots    budget
 	seconds  *prometheus.HistogramVec
 	quiet    atomic.Int64 // until this Unix time, failures to produce are not logged again
+}
+
+// gatewaySources are what can be named after one path.
+type gatewaySources struct {
+	kind   string
+	byName map[string]*gatewaySource
+	names  []string // sorted
 }
 
 // gatewaySource is a source with what the gateway needs to judge its events.
@@ -141,7 +160,8 @@ func NewGateway(p *config.Plane, producer Producer, opts Options, logger *slog.L
 		return nil, err
 	}
 	g := &Gateway{
-		sources:  map[string]*gatewaySource{},
+		sources:  gatewaySources{kind: "source", byName: map[string]*gatewaySource{}},
+		models:   gatewaySources{kind: "model", byName: map[string]*gatewaySource{}},
 		producer: producer,
 		opts:     opts,
 		logger:   logger,
@@ -170,23 +190,33 @@ func NewGateway(p *config.Plane, producer Producer, opts Options, logger *slog.L
 			return nil, fmt.Errorf("register the gateway's metrics: %w", err)
 		}
 	}
-	for _, src := range p.Sources {
-		if err := g.addSource(src, events, unknown); err != nil {
-			return nil, err
-		}
+	if err := g.sources.add(p.Sources, events, unknown); err != nil {
+		return nil, err
 	}
-	slices.Sort(g.names)
-	return g, nil
+	return g, g.models.add(inferences(p), events, unknown)
 }
 
-func (g *Gateway) addSource(src *config.Source, events, unknown *prometheus.CounterVec) error {
+func (s *gatewaySources) add(sources []*config.Source, events, unknown *prometheus.CounterVec) error {
+	for _, src := range sources {
+		gs, err := newGatewaySource(src, events, unknown)
+		if err != nil {
+			return err
+		}
+		s.byName[src.Name] = gs
+		s.names = append(s.names, src.Name)
+	}
+	slices.Sort(s.names)
+	return nil
+}
+
+func newGatewaySource(src *config.Source, events, unknown *prometheus.CounterVec) (*gatewaySource, error) {
 	newJudge := func() (*judge, error) {
 		r, err := NewReader(src)
 		return &judge{reader: r, row: make([]feature.Value, len(src.Schema))}, err
 	}
 	first, err := newJudge()
 	if err != nil {
-		return fmt.Errorf("gateway: %w", err)
+		return nil, fmt.Errorf("gateway: %w", err)
 	}
 	gs := &gatewaySource{
 		src:     src,
@@ -202,9 +232,7 @@ func (g *Gateway) addSource(src *config.Source, events, unknown *prometheus.Coun
 	}
 	gs.judges.Put(first)
 	gs.results.WithLabelValues(resultAccepted) // so that a rate exists before the first event
-	g.sources[src.Name] = gs
-	g.names = append(g.names, src.Name)
-	return nil
+	return gs, nil
 }
 
 // ServeHTTP takes one request.
@@ -220,7 +248,12 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, deadline time.Ti
 		w.Header().Set("Allow", http.MethodPost)
 		return refuse(http.StatusMethodNotAllowed, "events are sent with POST, not "+r.Method)
 	}
+	from := &g.sources
 	name, ok := strings.CutPrefix(r.URL.Path, GatewayPath)
+	if !ok {
+		from = &g.models
+		name, ok = strings.CutPrefix(r.URL.Path, InferencesPath)
+	}
 	if g.opts.Allow != nil { // before anything is said of the sources
 		if status, reason := g.opts.Allow(r, name); status != 0 {
 			if status == http.StatusUnauthorized {
@@ -229,9 +262,9 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, deadline time.Ti
 			return refuse(status, reason)
 		}
 	}
-	gs := g.sources[name]
+	gs := from.byName[name]
 	if !ok || gs == nil {
-		return g.unknownSource(name)
+		return from.unknown(name)
 	}
 	form, a := contentForm(w, r, gs.src)
 	if a != nil {
@@ -254,8 +287,12 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, deadline time.Ti
 	return a
 }
 
-func (g *Gateway) unknownSource(name string) *answer {
-	a := refuse(http.StatusNotFound, "there is no source "+quote(name)+spell.Suggest(name, g.names))
-	a.body.Sources = &g.names
+func (s *gatewaySources) unknown(name string) *answer {
+	a := refuse(http.StatusNotFound, "there is no "+s.kind+" "+quote(name)+spell.Suggest(name, s.names))
+	if s.kind == "model" {
+		a.body.Models = &s.names
+	} else {
+		a.body.Sources = &s.names
+	}
 	return a
 }

@@ -28,6 +28,7 @@ type answerBody struct {
 	// UnknownFields counts the fields of accepted and unacknowledged records that the source's schema does not name.
 	UnknownFields int       `json:"unknown_fields,omitempty"`
 	Sources       *[]string `json:"sources,omitempty"`
+	Models        *[]string `json:"models,omitempty"`
 }
 
 // refusedRecord is a record that was not produced and never will be as it is.

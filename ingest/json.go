@@ -25,37 +25,60 @@ import (
 //   - A list, which only the log of a view has, is an array of its elements, none of them null.
 //   - Nothing else is converted: "12" is no number, 1 is no bool.
 //
+// The members of a source's nested object (config.Source.Nested) are taken as they are: see jsonnested.go.
+//
 // Strings without escapes alias the payload; others and bytes are allocated.
 type jsonDecoder struct {
-	fields   []config.Field
-	plain    []bool // field i's name is the same in JSON, without escapes
-	index    map[string]int
+	fields   []config.Field // the schema's, and after them the nested object, if there is one
+	nested   int            // index of the nested object in fields; -1: there is none
+	top      jsonNames      // the names of the record itself
+	members  jsonNames      // those of the nested object
 	required []int
 	event    config.EventTime // whose Zone holds for its Field
 	seen     []uint64         // bit i: field i has occurred in this record
-	order    []int            // order[k]: the field that was the k-th in an earlier record, the guess for the next record's k-th
+}
+
+// jsonNames finds the fields of one object by their names.
+type jsonNames struct {
+	fields []config.Field // the decoder's
+	plain  []bool         // field i's name is the same in JSON, without escapes
+	index  map[string]int
+	order  []int // order[k]: the field that was the k-th in an earlier record, the guess for the next record's k-th
+}
+
+func newJSONNames(fields []config.Field, of []int) jsonNames {
+	n := jsonNames{fields: fields, plain: make([]bool, len(fields)), index: make(map[string]int, len(of)), order: append(of, of...)}
+	for _, i := range of {
+		name := fields[i].Name
+		n.index[name] = i
+		n.plain[i] = string(appendJSONString(nil, name)) == `"`+name+`"` && utf8.ValidString(name)
+	}
+	return n
 }
 
 func newJSONDecoder(src *config.Source) (Decoder, error) {
-	d := &jsonDecoder{
-		fields: src.Schema,
-		event:  src.EventTime,
-		plain:  make([]bool, len(src.Schema)),
-		index:  make(map[string]int, len(src.Schema)),
-		seen:   make([]uint64, (len(src.Schema)+63)/64),
-		order:  make([]int, 2*len(src.Schema)),
-	}
+	d := &jsonDecoder{fields: src.Schema, nested: -1, event: src.EventTime}
+	var top, members []int
 	for i, f := range src.Schema {
 		if !f.Type.Valid() {
 			return nil, fmt.Errorf("field %s: a JSON source has no fields of type %s", f.Name, f.Type)
 		}
-		d.index[f.Name] = i
-		d.plain[i] = string(appendJSONString(nil, f.Name)) == `"`+f.Name+`"` && utf8.ValidString(f.Name)
-		d.order[i] = i
+		if src.Nested != "" && i >= src.NestedFrom {
+			members = append(members, i)
+		} else {
+			top = append(top, i)
+		}
 		if f.Required {
 			d.required = append(d.required, i)
 		}
 	}
+	if src.Nested != "" {
+		d.nested = len(d.fields)
+		d.fields = append(d.fields[:d.nested:d.nested], config.Field{Name: src.Nested})
+		top = append(top, d.nested)
+	}
+	d.top, d.members = newJSONNames(d.fields, top), newJSONNames(d.fields, members)
+	d.seen = make([]uint64, (len(d.fields)+63)/64)
 	return d, nil
 }
 
@@ -64,9 +87,12 @@ func (d *jsonDecoder) Decode(payload []byte, row []feature.Value) (unknown int, 
 	clear(row)
 	clear(d.seen)
 	s := scanner{buf: payload}
-	unknown, ferr := d.object(&s, row)
+	unknown, ferr := d.object(&s, &d.top, row)
 	if ferr != nil {
 		return 0, ferr
+	}
+	if !s.end() {
+		return 0, s.malformed()
 	}
 	for _, i := range d.required {
 		if row[i].IsNull() {
@@ -76,7 +102,12 @@ func (d *jsonDecoder) Decode(payload []byte, row []feature.Value) (unknown int, 
 	return unknown, nil
 }
 
-func (d *jsonDecoder) object(s *scanner, row []feature.Value) (unknown int, err *FieldError) {
+// object reads the record itself, or its nested object.
+func (d *jsonDecoder) object(s *scanner, names *jsonNames, row []feature.Value) (unknown int, err *FieldError) {
+	depth := 1
+	if names == &d.members {
+		depth = 2
+	}
 	s.space()
 	if s.peek() != '{' {
 		s.fail("expected an object")
@@ -86,43 +117,45 @@ func (d *jsonDecoder) object(s *scanner, row []feature.Value) (unknown int, err 
 	s.space()
 	if s.peek() == '}' {
 		s.pos++
-		if !s.end() {
-			return 0, s.malformed()
-		}
 		return 0, nil
 	}
 	for k := 0; ; k++ {
-		i, ok := d.name(s, k)
+		i, ok := names.next(s, k)
 		if !ok || !s.colon() {
 			return 0, s.malformed()
 		}
-		if i < 0 {
+		switch {
+		case i < 0:
 			unknown++
-			if !s.skip(1) {
+			if !s.skip(depth) {
 				return 0, s.malformed()
 			}
-		} else if err := d.field(s, i, &row[i]); err != nil {
-			return 0, err
+		case i == d.nested:
+			more, err := d.nestedObject(s, row)
+			if err != nil {
+				return 0, err
+			}
+			unknown += more
+		default:
+			if err := d.field(s, i, &row[i], depth > 1); err != nil {
+				return 0, err
+			}
 		}
 		more, ok := s.next('}')
 		if !ok {
 			return 0, s.malformed()
 		}
 		if !more {
-			break
+			return unknown, nil
 		}
 	}
-	if !s.end() {
-		return 0, s.malformed()
-	}
-	return unknown, nil
 }
 
-// name reads the k-th name and returns its field, -1 for one that the schema does not name.
-func (d *jsonDecoder) name(s *scanner, k int) (field int, ok bool) {
+// next reads the k-th name and returns its field, -1 for one that the object's fields do not have.
+func (n *jsonNames) next(s *scanner, k int) (field int, ok bool) {
 	s.space()
-	if k < len(d.order) {
-		if i := d.order[k]; d.plain[i] && s.is(d.fields[i].Name) {
+	if k < len(n.order) {
+		if i := n.order[k]; n.plain[i] && s.is(n.fields[i].Name) {
 			return i, true
 		}
 	}
@@ -137,22 +170,32 @@ func (d *jsonDecoder) name(s *scanner, k int) (field int, ok bool) {
 	if escaped {
 		name = unescape(raw)
 	}
-	i, known := d.index[name]
+	i, known := n.index[name]
 	if !known {
 		return -1, true
 	}
-	if k < len(d.order) {
-		d.order[k] = i
+	if k < len(n.order) {
+		n.order[k] = i
 	}
 	return i, true
 }
 
-// field reads the value of field i into v.
-func (d *jsonDecoder) field(s *scanner, i int, v *feature.Value) *FieldError {
+// once marks that field i has occurred.
+func (d *jsonDecoder) once(i int) *FieldError {
 	if bit := uint64(1) << (i & 63); d.seen[i>>6]&bit == 0 {
 		d.seen[i>>6] |= bit
-	} else {
-		return &FieldError{Class: Malformed, Field: d.fields[i].Name, Reason: "occurs twice"}
+		return nil
+	}
+	return &FieldError{Class: Malformed, Field: d.fields[i].Name, Reason: "occurs twice"}
+}
+
+// field reads the value of field i into v; asIs if it is a member of the nested object.
+func (d *jsonDecoder) field(s *scanner, i int, v *feature.Value, asIs bool) *FieldError {
+	if err := d.once(i); err != nil {
+		return err
+	}
+	if asIs {
+		return d.asIs(s, i, v)
 	}
 	typ := d.fields[i].Type
 	switch c := s.peek(); {

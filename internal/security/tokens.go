@@ -177,7 +177,7 @@ func (t *Tokens) AllowSource(r *http.Request, source string) (status int, reason
 		return http.StatusUnauthorized, err.Error()
 	}
 	if !p.Allow(source) {
-		return http.StatusForbidden, fmt.Sprintf("the token of %q may not write to source %q", p.Name, source)
+		return http.StatusForbidden, fmt.Sprintf("the token of %q may not write to %q", p.Name, source)
 	}
 	return 0, ""
 }

@@ -169,7 +169,7 @@ func TestAllowSource(t *testing.T) {
 		reasonMention string
 	}{
 		{tokens, "Bearer " + shopToken, "clicks", 0, ""},
-		{tokens, "Bearer " + shopToken, "payments", http.StatusForbidden, `"shop" may not write to source "payments"`},
+		{tokens, "Bearer " + shopToken, "payments", http.StatusForbidden, `"shop" may not write to "payments"`},
 		{tokens, "", "clicks", http.StatusUnauthorized, "bearer token is needed"},
 		{nil, "", "clicks", 0, ""},
 	} {
