@@ -14,8 +14,8 @@ type locator struct {
 	cuts  []float64 // padded with cellCuts + 1 infinities
 	n     int       // cuts without padding
 	table []uint8   // cuts in lower cells, for each cell; nil: search
-	low   float64 // where cell 0 begins
-	scale float64 // cells of equal width: how many a unit has; 0 for cells of bits
+	low   float64   // where cell 0 begins
+	scale float64   // cells of equal width: how many a unit has; 0 for cells of bits
 	// Cells of bits: the rank of low, and how much to divide ranks by, as a power of two.
 	base  int64
 	shift uint8
