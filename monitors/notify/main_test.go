@@ -29,7 +29,7 @@ func message(episode string, kind alert.Type) *alert.Message {
 		Evidence: []alert.Evidence{{
 			Series: series, Method: "jensen_shannon", Score: .43, Effect: .42, Threshold: .1, P: 1e-9, Current: alert.Sample{N: 5000, NEff: 1200},
 			Reference: alert.Sample{N: 90000, NEff: 90000}, Movers: []alert.Mover{{Bin: "[1600, 2400)", Reference: .08, Current: .31}},
-			Against: "baseline train-2026", Query: "freshet monitor report delays",
+			Window: alert.Window{Start: start.UnixMicro(), End: start.Add(time.Hour).UnixMicro()}, Against: "baseline train-2026", Query: "freshet monitor report delays",
 		}},
 	}}
 }
