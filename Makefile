@@ -8,7 +8,7 @@ FUZZTIME ?= 20s
 PARALLEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test short lint bench fuzz generate deps
+.PHONY: help demo build test short lint bench calibrate fuzz generate deps
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ lint: ## Check formatting, vet, staticcheck and the project's own rules
 
 bench: ## Run the benchmarks (BENCH=regexp, PKG=./package)
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $(PKG)
+
+calibrate: ## Draw the calibration experiment anew and write docs/calibration.md; takes some 15 minutes
+	$(GO) run ./monitors/calibrate/cmd/calibrate
 
 fuzz: ## Run every fuzz target for FUZZTIME
 	@grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -n 1 dirname | sort -u | while read -r dir; do \

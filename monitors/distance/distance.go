@@ -147,6 +147,26 @@ func (d Definition) Effect(p Pair, nEffRef, nEffCur float64) (Effect, error) {
 	return e, nil
 }
 
+// NoiseFloor is the score that chance alone is expected to give samples of these effective sizes on so many equal bins: a
+// threshold below it fires on noise until it is corrected, and one not far above it is decided by noise.
+func (d Definition) NoiseFloor(bins int, nEffRef, nEffCur float64) float64 {
+	if bins < 2 || !(nEffRef > 0) || !(nEffCur > 0) {
+		return 0
+	}
+	s := shares{
+		Pair: Pair{Ref: make([]float64, bins), Special: bins, Points: make([]float64, bins), Scale: 1},
+		nRef: float64(bins), nCur: float64(bins),
+		weightRef: nEffRef / (nEffRef + nEffCur), noise: 1/nEffRef + 1/nEffCur,
+	}
+	for i := range s.Ref {
+		s.Ref[i] = 1
+		// Evenly over a range of deviation 1.
+		s.Points[i] = math.Sqrt(12) * (float64(i) + 0.5) / float64(bins)
+	}
+	s.Cur = s.Ref
+	return d.clamp(d.null(s))
+}
+
 func (d Definition) clamp(x float64) float64 { return min(max(x, 0), d.Max) }
 
 // shares is a checked pair with what turns counts into shares.

@@ -152,3 +152,28 @@ func TestNullExpectations(t *testing.T) {
 		}
 	}
 }
+
+// TestNoiseFloor: what the documentation of thresholds says of them.
+func TestNoiseFloor(t *testing.T) {
+	for _, tc := range []struct {
+		method    Method
+		bins      int
+		n, m      float64
+		low, high float64
+	}{
+		{PSI, 10, 10_000, 500, 0.0189, 0.0190}, // 9 (1/10000 + 1/500)
+		{JensenShannon, 32, 500, 500, 0.14, 0.16},
+		{KS, 40, 10_000, 500, 0.033, 0.041},
+		{Wasserstein, 40, 10_000, 500, 0.025, 0.05},
+		{LInfinity, 1, 10, 10, 0, 0},
+		{TotalVariation, 10, 0, 10, 0, 0},
+	} {
+		d, err := Lookup(string(tc.method))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := d.NoiseFloor(tc.bins, tc.n, tc.m); got < tc.low || got > tc.high {
+			t.Errorf("%s on %d bins, %g and %g values: %g, want %g to %g", tc.method, tc.bins, tc.n, tc.m, got, tc.low, tc.high)
+		}
+	}
+}
