@@ -1,0 +1,292 @@
+package watch
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/freshet-io/freshet/config"
+	"github.com/freshet-io/freshet/internal/feature"
+	"github.com/freshet-io/freshet/monitors/baseline"
+	"github.com/freshet-io/freshet/monitors/profile"
+)
+
+// OtherSlice is the value under which the rows are watched together whose value of a slice field the baseline has no
+// slice of.
+const OtherSlice = "(other)"
+
+// Pane is the length of a model's panes (W1): 0 if no monitor watches the model.
+func Pane(p *config.Plane, model *config.Model) time.Duration {
+	var pane time.Duration
+	for _, m := range p.Monitors {
+		if m.Model == model {
+			for _, d := range []time.Duration{m.Size, m.Every, m.Against} {
+				pane = gcd(pane, d)
+			}
+		}
+	}
+	return pane
+}
+
+func gcd(a, b time.Duration) time.Duration {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
+}
+
+// Accumulator counts the inferences of one model between two commits. One goroutine uses it at a time.
+type Accumulator struct {
+	model     *config.Model
+	pane      int64
+	byVersion map[string]*counting
+	names     map[string]string // of baselines, to their versions
+	marks     map[int32]int64
+	strays    map[string]uint64
+}
+
+// counting is what is counted on one baseline.
+type counting struct {
+	baseline *baseline.Baseline
+	columns  []int // for each column of the baseline, the index of its field in a row; -1 if the model does not log it
+	fields   []sliceField
+	panes    map[paneKey]*paneCounts
+	free     []*paneCounts
+	last     *paneCounts // of all rows, which most rows are in
+	lastKey  paneKey
+}
+
+// sliceField is a field whose values make slices, with the names of those that the baseline has.
+type sliceField struct {
+	field int // of a row
+	names map[string]string
+	other string
+}
+
+type paneKey struct {
+	start int64
+	slice string
+}
+
+type paneCounts struct {
+	rows    uint64
+	columns []*profile.Profile
+}
+
+// NewAccumulator counts inferences of a model in panes of a length.
+func NewAccumulator(model *config.Model, pane time.Duration) *Accumulator {
+	return &Accumulator{
+		model: model, pane: pane.Microseconds(), byVersion: map[string]*counting{}, names: map[string]string{}, marks: map[int32]int64{}, strays: map[string]uint64{},
+	}
+}
+
+// SetBaseline counts on a baseline from now on, or, if it is nil, on the one of that name no more. What was counted on
+// an earlier build has been flushed.
+func (a *Accumulator) SetBaseline(name string, b *baseline.Baseline) {
+	if v, ok := a.names[name]; ok {
+		delete(a.byVersion, v)
+		delete(a.names, name)
+	}
+	if b == nil || b.Model != a.model.Name {
+		return
+	}
+	c := &counting{baseline: b, panes: map[paneKey]*paneCounts{}}
+	for _, col := range b.Columns {
+		at := -1
+		if i := slices.IndexFunc(a.model.Columns, func(m config.Column) bool { return m.Name == col.Name }); i >= 0 {
+			at = a.model.Columns[i].Field
+		}
+		c.columns = append(c.columns, at)
+	}
+	for _, i := range a.model.Slices {
+		field := a.model.Inferences.Schema[i].Name
+		f := sliceField{field: i, names: map[string]string{}, other: baseline.SliceName(field, OtherSlice)}
+		for _, s := range b.Slices {
+			if s.Field == field {
+				f.names[s.Value] = baseline.SliceName(field, s.Value)
+			}
+		}
+		c.fields = append(c.fields, f)
+	}
+	a.byVersion[b.Version] = c
+	a.names[name] = b.Version
+}
+
+// Partitions sets which partitions are read: those that are new are unknown until an inference comes.
+func (a *Accumulator) Partitions(read []int32) {
+	for _, p := range read {
+		if _, ok := a.marks[p]; !ok {
+			a.marks[p] = Unknown
+		}
+	}
+	maps.DeleteFunc(a.marks, func(p int32, _ int64) bool { return !slices.Contains(read, p) })
+}
+
+// maxStrays bounds how many versions without a baseline are told apart.
+const maxStrays = 100
+
+// Add counts an inference: a row of the model's source, of a partition, with its event time in microseconds.
+func (a *Accumulator) Add(partition int32, row []feature.Value, at int64) {
+	if at > a.marks[partition] {
+		a.marks[partition] = at
+	}
+	version := ""
+	if a.model.Version >= 0 && row[a.model.Version].Type() == feature.String {
+		version = row[a.model.Version].Str()
+	}
+	c := a.byVersion[version]
+	if c == nil {
+		c = a.byVersion[""]
+	}
+	if c == nil {
+		if _, ok := a.strays[version]; !ok && len(a.strays) >= maxStrays {
+			version = ""
+		} else if !ok {
+			version = string([]byte(version)) // the row's strings alias its record
+		}
+		a.strays[version]++
+		return
+	}
+	start := floor(at, a.pane)
+	c.add(paneKey{start, ""}, row)
+	for i := range c.fields {
+		f := &c.fields[i]
+		if v := &row[f.field]; v.Type() == feature.String {
+			name, ok := f.names[v.Str()]
+			if !ok {
+				name = f.other
+			}
+			c.add(paneKey{start, name}, row)
+		}
+	}
+}
+
+func (c *counting) add(key paneKey, row []feature.Value) {
+	p := c.last
+	if p == nil || c.lastKey != key {
+		if p = c.panes[key]; p == nil {
+			p = c.newPane()
+			c.panes[key] = p
+		}
+		if key.slice == "" {
+			c.last, c.lastKey = p, key
+		}
+	}
+	p.rows++
+	for i, at := range c.columns {
+		if at >= 0 {
+			p.columns[i].Add(&row[at])
+		}
+	}
+}
+
+func (c *counting) newPane() *paneCounts {
+	if n := len(c.free); n > 0 {
+		p := c.free[n-1]
+		c.free = c.free[:n-1]
+		return p
+	}
+	p := &paneCounts{}
+	for _, col := range c.baseline.Columns {
+		p.columns = append(p.columns, profile.New(col.Profile.Bins(), false))
+	}
+	return p
+}
+
+// deltaBytes is about how large a delta may become before another is begun: Kafka bounds records.
+const deltaBytes = 256 << 10
+
+// Flush returns what was counted since the last flush, at least one delta, and begins anew. clock is now.
+func (a *Accumulator) Flush(clock int64) []*Delta {
+	first := a.delta(clock)
+	for _, v := range slices.Sorted(maps.Keys(a.strays)) {
+		first.Strays = append(first.Strays, Stray{v, a.strays[v]})
+	}
+	clear(a.strays)
+	out := []*Delta{first}
+	for _, v := range slices.Sorted(maps.Keys(a.byVersion)) {
+		c := a.byVersion[v]
+		size := 0
+		var d *Delta
+		for _, key := range c.keys() {
+			if d == nil || size > deltaBytes {
+				d, size = a.delta(clock), 0
+				d.Baseline, d.Build = c.baseline.Name, c.baseline.Build
+				out = append(out, d)
+			}
+			p := c.flush(key)
+			for _, col := range p.Columns {
+				size += len(col)
+			}
+			d.Panes = append(d.Panes, p)
+		}
+		clear(c.panes)
+		c.last = nil
+	}
+	if len(out) > 1 && len(first.Strays) == 0 {
+		out = out[1:]
+	}
+	// Watermarks must not be ahead of counts: of several records only the last has the new ones.
+	for _, d := range out[:len(out)-1] {
+		d.Marks = nil
+	}
+	return out
+}
+
+// keys returns the keys of the panes in order.
+func (c *counting) keys() []paneKey {
+	keys := slices.Collect(maps.Keys(c.panes))
+	slices.SortFunc(keys, func(a, b paneKey) int {
+		switch {
+		case a.start != b.start:
+			return int(max(-1, min(1, a.start-b.start)))
+		case a.slice < b.slice:
+			return -1
+		}
+		return 1
+	})
+	return keys
+}
+
+func (c *counting) flush(key paneKey) PaneDelta {
+	p := c.panes[key]
+	d := PaneDelta{Start: key.start, Slice: key.slice, Rows: p.rows, Columns: make([][]byte, len(p.columns))}
+	for i, col := range p.columns {
+		if c.columns[i] >= 0 {
+			d.Columns[i] = col.AppendBinary(nil)
+			col.Reset()
+		}
+	}
+	p.rows = 0
+	if len(c.free) < 64 {
+		c.free = append(c.free, p)
+	}
+	return d
+}
+
+func (a *Accumulator) delta(clock int64) *Delta {
+	d := &Delta{Clock: clock}
+	for _, p := range slices.Sorted(maps.Keys(a.marks)) {
+		d.Marks = append(d.Marks, Mark{p, a.marks[p]})
+	}
+	return d
+}
+
+// Reset forgets what was counted since the last flush: its transaction was aborted. What the partitions had reached
+// stays, since it is true.
+func (a *Accumulator) Reset() {
+	clear(a.strays)
+	for _, c := range a.byVersion {
+		clear(c.panes)
+		c.last = nil
+	}
+}
+
+// floor returns the largest multiple of step that is at most t.
+func floor(t, step int64) int64 {
+	q := t / step
+	if t%step != 0 && t < 0 {
+		q--
+	}
+	return q * step
+}

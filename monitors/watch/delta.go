@@ -1,0 +1,172 @@
+package watch
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+)
+
+// Unknown is the watermark of a partition of which no inference has been seen.
+const Unknown = math.MinInt64
+
+// Delta is what a profiler has counted between two commits, or, without panes, that time has passed.
+type Delta struct {
+	Clock    int64  // the profiler's clock, microseconds UTC
+	Marks    []Mark // of the partitions that the profiler reads
+	Baseline string // on whose bins the panes are counted; "" without panes
+	Build    int64
+	Panes    []PaneDelta
+	// Strays are inferences of versions that have no baseline, by version.
+	Strays []Stray
+}
+
+// Mark is how far a partition of the inference topic has got.
+type Mark struct {
+	Partition int32
+	Watermark int64 // the largest event time seen, microseconds UTC; Unknown if none
+}
+
+// PaneDelta is what was added to one slice of one pane.
+type PaneDelta struct {
+	Start   int64  // of the pane, microseconds UTC
+	Slice   string // "" for all rows
+	Rows    uint64
+	Columns [][]byte // an encoded profile for each column of the baseline; empty for a column that the model does not log
+}
+
+// Stray is how many inferences of a version could not be counted.
+type Stray struct {
+	Version string
+	Rows    uint64
+}
+
+// deltaVersion is the first byte of an encoded Delta. The rest: clock (varint), the number of marks and for each its
+// partition (uvarint) and watermark (varint), baseline (a uvarint length and its bytes), build (varint), the number of
+// panes and for each its start (varint), slice, rows (uvarint) and columns (their number, and the length and bytes of
+// each), the number of strays and for each its version and rows.
+const deltaVersion = 1
+
+// AppendBinary appends the delta's encoding.
+func (d *Delta) AppendBinary(dst []byte) []byte {
+	dst = binary.AppendVarint(append(dst, deltaVersion), d.Clock)
+	dst = binary.AppendUvarint(dst, uint64(len(d.Marks)))
+	for _, m := range d.Marks {
+		dst = binary.AppendUvarint(dst, uint64(m.Partition))
+		dst = binary.AppendVarint(dst, m.Watermark)
+	}
+	dst = appendText(dst, d.Baseline)
+	dst = binary.AppendVarint(dst, d.Build)
+	dst = binary.AppendUvarint(dst, uint64(len(d.Panes)))
+	for i := range d.Panes {
+		p := &d.Panes[i]
+		dst = binary.AppendVarint(dst, p.Start)
+		dst = appendText(dst, p.Slice)
+		dst = appendColumns(dst, p.Rows, p.Columns)
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(d.Strays)))
+	for _, s := range d.Strays {
+		dst = binary.AppendUvarint(appendText(dst, s.Version), s.Rows)
+	}
+	return dst
+}
+
+func appendText(dst []byte, s string) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
+}
+
+// appendColumns appends the rows and profiles of a pane.
+func appendColumns(dst []byte, rows uint64, columns [][]byte) []byte {
+	dst = binary.AppendUvarint(dst, rows)
+	dst = binary.AppendUvarint(dst, uint64(len(columns)))
+	for _, c := range columns {
+		dst = append(binary.AppendUvarint(dst, uint64(len(c))), c...)
+	}
+	return dst
+}
+
+// DecodeDelta reads what AppendBinary wrote, all of data. Profiles alias data and are not looked into.
+func DecodeDelta(data []byte) (*Delta, error) {
+	r := &reader{data: data}
+	if v := r.take(1); v != nil && v[0] != deltaVersion {
+		return nil, fmt.Errorf("decode a profile record: version %d is not known", v[0])
+	}
+	d := &Delta{Clock: r.varint()}
+	for range r.count() {
+		d.Marks = append(d.Marks, Mark{Partition: int32(r.uvarint() & math.MaxInt32), Watermark: r.varint()})
+	}
+	d.Baseline, d.Build = r.text(), r.varint()
+	for range r.count() {
+		p := PaneDelta{Start: r.varint(), Slice: r.text()}
+		p.Rows, p.Columns = r.columns()
+		d.Panes = append(d.Panes, p)
+	}
+	for range r.count() {
+		d.Strays = append(d.Strays, Stray{Version: r.text(), Rows: r.uvarint()})
+	}
+	if r.err == nil && len(r.data) > 0 {
+		r.err = fmt.Errorf("%d bytes are left over", len(r.data))
+	}
+	if r.err != nil {
+		return nil, fmt.Errorf("decode a profile record: %w", r.err)
+	}
+	return d, nil
+}
+
+var errShort = errors.New("it ends too early")
+
+// reader reads an encoding until its first error.
+type reader struct {
+	data []byte
+	err  error
+}
+
+func (r *reader) take(n int) []byte {
+	if r.err == nil && (n < 0 || n > len(r.data)) {
+		r.err = errShort
+	}
+	if r.err != nil {
+		return nil
+	}
+	b := r.data[:n:n]
+	r.data = r.data[n:]
+	return b
+}
+
+func (r *reader) uvarint() uint64 {
+	v, n := binary.Uvarint(r.data)
+	if r.take(max(n, 1)); n <= 0 && r.err == nil {
+		r.err = errors.New("a number is too large")
+	}
+	return v
+}
+
+func (r *reader) varint() int64 {
+	v, n := binary.Varint(r.data)
+	if r.take(max(n, 1)); n <= 0 && r.err == nil {
+		r.err = errors.New("a number is too large")
+	}
+	return v
+}
+
+// count reads a number of elements, each of which takes at least a byte.
+func (r *reader) count() int {
+	n := r.uvarint()
+	if n > uint64(len(r.data)) && r.err == nil {
+		r.err = errShort
+	}
+	if r.err != nil {
+		return 0
+	}
+	return int(n)
+}
+
+func (r *reader) text() string { return string(r.take(r.count())) }
+
+func (r *reader) columns() (rows uint64, columns [][]byte) {
+	rows = r.uvarint()
+	for range r.count() {
+		columns = append(columns, r.take(r.count()))
+	}
+	return rows, columns
+}

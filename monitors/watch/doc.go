@@ -1,0 +1,24 @@
+// Package watch is what becomes of a model's inferences on their way to an alert, as functions of records: an
+// Accumulator counts inferences into panes (what a profiler does between two commits), a Watch adds the panes up,
+// judges the windows that are due and moves the alerts' states on (what an evaluator does). There is no I/O, clock or
+// goroutine in here: times come with the records, so that whoever is fed the same records comes to the same messages.
+//
+// How records are consumed and produced is the processors' subject, how two profiles are compared that of
+// monitors/drift, what becomes of verdicts that of monitors/alert.
+//
+// Rules that the code cites:
+//
+//   - W1 A pane is a span of event time, a common divisor of the windows, steps and distances of the model's monitors. An
+//     inference is counted in exactly one pane, once for all rows and once for each of its slices.
+//   - W2 Counts are those of one build of one baseline. An inference is counted on the baseline of its version, else on
+//     that of the version "", else not at all, which is counted and told.
+//   - W3 Stream time is the least watermark of the partitions that are not idle. A partition is idle when its watermark
+//     has not moved for IdleAfter, by the clock that the profilers write into their records. If all are idle, stream time
+//     follows that clock.
+//   - W4 A window is judged once, when stream time has passed its end and its grace. Windows are judged in the order of
+//     their ends. What comes for a judged window later is counted in its pane, for the windows that hold the pane still,
+//     and judged windows stay as they are.
+//   - W5 A drift's reference is the window of the same length that lies `against` earlier, or, where the series was
+//     firing then, the nearest earlier one in which it was not.
+//   - W6 State is a set of keyed records: fed to Restore in any order they give the same Watch.
+package watch
