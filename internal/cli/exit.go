@@ -18,6 +18,7 @@ const (
 	exitUnreachable = 4 // a service that the command needs cannot be reached or refuses it
 	exitNotFound    = 5 // what was asked for by name does not exist: a service, a source, a dead letter
 	exitChanges     = 6 // of plan: there is something for apply to do
+	exitDrift       = 7 // of drift --fail-on-drift: columns have changed
 )
 
 // exitError is an error that knows its exit code.

@@ -13,7 +13,11 @@ import (
 const (
 	outputTable = "table"
 	outputJSON  = "json"
+	outputHTML  = "html" // of commands that writesHTML annotates
 )
+
+// writesHTML annotates a command that has a page to show.
+const writesHTML = "html"
 
 // printJSON writes v indented, with a newline, and without escaping what only HTML minds.
 func printJSON(w io.Writer, v any) error {

@@ -13,6 +13,7 @@ import (
 type progress struct {
 	w     io.Writer
 	what  string
+	unit  string
 	total int64
 	start time.Time
 	bar   *progressbar.ProgressBar // nil: lines
@@ -23,14 +24,18 @@ type progress struct {
 const lineEvery = 5 * time.Second
 
 func newProgress(w io.Writer, terminal bool, what string, total int64) *progress {
-	p := &progress{w: w, what: what, total: total, start: time.Now(), shown: time.Now()}
+	return newProgressOf(w, terminal, what, "events", total)
+}
+
+func newProgressOf(w io.Writer, terminal bool, what, unit string, total int64) *progress {
+	p := &progress{w: w, what: what, unit: unit, total: total, start: time.Now(), shown: time.Now()}
 	if terminal {
 		p.bar = progressbar.NewOptions64(total,
 			progressbar.OptionSetWriter(w),
 			progressbar.OptionSetDescription(what),
 			progressbar.OptionShowCount(),
 			progressbar.OptionShowIts(),
-			progressbar.OptionSetItsString("events"),
+			progressbar.OptionSetItsString(unit),
 			progressbar.OptionSetWidth(30),
 			progressbar.OptionThrottle(100*time.Millisecond),
 			progressbar.OptionClearOnFinish(),
@@ -50,7 +55,7 @@ func (p *progress) set(done int64) {
 		return
 	}
 	p.shown = time.Now()
-	fmt.Fprintf(p.w, "%s: %s of %s, %s events/s\n", p.what, thousands(done), thousands(p.total), thousands(perSecond(done, time.Since(p.start))))
+	fmt.Fprintf(p.w, "%s: %s of %s, %s %s/s\n", p.what, thousands(done), thousands(p.total), thousands(perSecond(done, time.Since(p.start))), p.unit)
 }
 
 // finish takes the bar away.

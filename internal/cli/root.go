@@ -84,7 +84,8 @@ Exit codes:
   3  the definition has mistakes (they are printed)
   4  a service cannot be reached, or refuses
   5  what was asked for by name does not exist
-  6  plan: there is something for apply to do`
+  6  plan: there is something for apply to do
+  7  drift --fail-on-drift: columns have changed`
 
 func (a *app) rootCommand() *cobra.Command {
 	root := &cobra.Command{
@@ -93,26 +94,29 @@ func (a *app) rootCommand() *cobra.Command {
 		Long:          rootLong,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		PersistentPreRunE: func(*cobra.Command, []string) error {
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			a.parsed = true
-			return a.checkFlags()
+			return a.checkFlags(cmd)
 		},
 	}
 	root.SetOut(a.Stdout)
 	root.SetErr(a.Stderr)
 	root.SetIn(a.Stdin)
 	f := root.PersistentFlags()
-	f.StringVar(&a.output, "output", outputTable, "how results are printed: table or json")
+	f.StringVar(&a.output, "output", outputTable, "how results are printed: table or json, html where a command says so")
 	f.StringVar(&a.logLevel, "log-level", defaultLogLevel, "what is logged to standard error: debug, info, warn or error")
 	f.StringVar(&a.logFormat, "log-format", "", "text or json (default text on a terminal, else json)")
 	root.AddCommand(
-		a.demoCommand(), a.devCommand(), a.runCommand(), a.checkCommand(), a.planCommand(), a.applyCommand(), a.backfillCommand(), a.forgetCommand(), a.getCommand(), a.sqlCommand(), a.filesCommand(), a.compactCommand(), a.dlqCommand(), a.trainCommand(), a.benchCommand(), a.versionCommand(),
+		a.demoCommand(), a.devCommand(), a.runCommand(), a.checkCommand(), a.planCommand(), a.applyCommand(), a.backfillCommand(), a.forgetCommand(), a.getCommand(), a.sqlCommand(), a.filesCommand(), a.compactCommand(), a.dlqCommand(), a.trainCommand(), a.driftCommand(), a.benchCommand(), a.versionCommand(),
 	)
 	return root
 }
 
-func (a *app) checkFlags() error {
-	if a.output != outputTable && a.output != outputJSON {
+func (a *app) checkFlags(cmd *cobra.Command) error {
+	if a.output == outputHTML && cmd.Annotations[writesHTML] == "" {
+		return usageError(fmt.Errorf("--output html is not for '%s'; use table or json", cmd.CommandPath()))
+	}
+	if a.output != outputTable && a.output != outputJSON && a.output != outputHTML {
 		return usageError(fmt.Errorf("unknown --output %q; use table or json", a.output))
 	}
 	_, err := a.logger()
