@@ -148,7 +148,7 @@ func (st *step) offerEvidence() {
 	for i := range st.doc.Episodes {
 		open[st.doc.Episodes[i].key()] = &st.doc.Episodes[i]
 	}
-	touched := map[*episode]bool{}
+	offered := map[*episode]map[Series]Evidence{}
 	for i := range st.e.Verdicts {
 		v := &st.e.Verdicts[i]
 		s := st.series[v.Series]
@@ -163,13 +163,18 @@ func (st *step) offerEvidence() {
 		m := &e.Members[at]
 		if m.Threshold == 0 && m.Effect == 0 || ratio(v.Evidence.Effect, v.Evidence.Threshold) > ratio(m.Effect, m.Threshold) {
 			m.Effect, m.Threshold = v.Evidence.Effect, v.Evidence.Threshold
-			e.Evidence = slices.DeleteFunc(e.Evidence, func(x Evidence) bool { return x.Series == v.Series })
-			e.Evidence = append(e.Evidence, v.Evidence)
-			touched[e] = true
+			if offered[e] == nil {
+				offered[e] = map[Series]Evidence{}
+			}
+			offered[e][v.Series] = v.Evidence
 		}
 	}
 	stale := st.staleNow()
-	for e := range touched {
+	for e, worse := range offered {
+		e.Evidence = slices.DeleteFunc(e.Evidence, func(x Evidence) bool { _, ok := worse[x.Series]; return ok })
+		for _, x := range worse { // worstFirst puts them in order
+			e.Evidence = append(e.Evidence, x)
+		}
 		st.worstFirst(e, stale)
 	}
 }

@@ -178,12 +178,14 @@ func (m *Message) summary() string {
 	}
 	const named = 3
 	var names []string
+	seen := make(map[string]bool, len(m.Features))
 	for _, f := range m.Features {
 		name := cmp.Or(f.Column, "all columns")
 		if f.Slice != "" {
 			name += " (" + f.Slice + ")"
 		}
-		if !slices.Contains(names, name) {
+		if !seen[name] {
+			seen[name] = true
 			names = append(names, name)
 		}
 	}
