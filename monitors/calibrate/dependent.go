@@ -44,7 +44,6 @@ type watched struct {
 	stream   stream
 	bins     bins
 	ref      []float64
-	refPanes [][]uint64
 	panes    [][]uint64 // the last ones, at most history and window
 	paneRows int
 }
@@ -94,7 +93,6 @@ func (w *watched) judge(t *significance.Tester, dispersed bool) (float64, error)
 	if dispersed {
 		d := significance.NumericDispersion(history, len(w.ref))
 		in.NEffRef, in.NEffCur, in.DF = significance.Sizes(sum(w.ref), d, float64(w.paneRows*panesPerWindow), d)
-		in.DF = d.DF // one estimate serves both sides
 	}
 	r, err := t.Numeric(in)
 	if err != nil {

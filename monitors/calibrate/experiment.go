@@ -31,7 +31,7 @@ func Full(progress io.Writer) Experiment {
 	return Experiment{Seed: 2013, Repetitions: 1000, Sizes: []int{200, 500, 1000, 5000, 20_000, 100_000}, Reference: 10_000, Months: 100, Progress: progress}
 }
 
-// Row is a line of a table: what was drawn, and shares or rates by column.
+// Row is a line of a table: what was drawn, and shares or rates by column; NaN where a column has none.
 type Row struct {
 	Name   string
 	Values []float64
@@ -191,6 +191,9 @@ func (e Experiment) Power(n int) (Table, error) {
 					hits[i] += 100 / float64(e.Repetitions)
 				}
 			}
+		}
+		if s.shape.categories > 0 {
+			hits[2] = math.NaN() // categories have no Wasserstein distance
 		}
 		e.done(&t, s.name, hits...)
 	}

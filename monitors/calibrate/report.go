@@ -3,6 +3,7 @@ package calibrate
 import (
 	"fmt"
 	"io"
+	"math"
 	"strings"
 )
 
@@ -38,6 +39,10 @@ func (e Experiment) Write(w io.Writer, tables []Table) error {
 		for _, r := range t.Rows {
 			fmt.Fprintf(&b, "| %s |", r.Name)
 			for _, v := range r.Values {
+				if math.IsNaN(v) {
+					b.WriteString(" – |")
+					continue
+				}
 				fmt.Fprintf(&b, " %.*f |", t.Decimals, v)
 			}
 			b.WriteString("\n")

@@ -10,6 +10,9 @@ type Dispersion struct {
 	Effect float64
 	// DF is on how many degrees of freedom Effect was estimated; 0 if it is known, or assumed.
 	DF float64
+	// Peak is the excess kurtosis of a pane's sums times its rows: positive where a few values of long life make most of
+	// the variation. A window of n rows keeps Peak/n of it, and its tails are that much longer than a normal variable's.
+	Peak float64
 }
 
 const (
@@ -17,8 +20,6 @@ const (
 	fewestPanes = 3
 	// coarsest is how many panes are left at least when panes are joined to see slower variation.
 	coarsest = 8
-	// slower is by how much the effect of twice as long panes is larger before they are preferred.
-	slower = 1.2
 )
 
 // DesignEffect is CategoricalDispersion's effect, at least 1.
@@ -42,6 +43,9 @@ func CategoricalDispersion(panes [][]uint64) Dispersion {
 func NumericDispersion(panes [][]uint64, special int) Dispersion {
 	return coarsen(panes, func(p [][]uint64) Dispersion {
 		d := rankDispersion(p, special)
+		if !anyFrom(p, special) {
+			return d
+		}
 		if s := pearsonDispersion(p, special); s.Effect > d.Effect {
 			return s
 		}
@@ -72,33 +76,50 @@ func (d Dispersion) AtLeast(effect float64) Dispersion {
 	return d
 }
 
-// Sizes are the effective sizes of nRef and nCur rows, and the degrees of freedom on which the variance of a difference
-// between them is known (Satterthwaite's), for Input.
+// Sizes are the effective sizes of nRef and nCur rows, and the degrees of freedom for Input: those on which the variance of
+// a difference between them is known (Satterthwaite's), and fewer if the difference has the long tails of a Student
+// variable by itself, whose kurtosis gives the number.
 func Sizes(nRef float64, ref Dispersion, nCur float64, cur Dispersion) (nEffRef, nEffCur, df float64) {
 	nEffRef, nEffCur = nRef/max(1, ref.Effect), nCur/max(1, cur.Effect)
 	a, b := 1/nEffRef, 1/nEffCur
-	var unsure float64
+	var unsure float64 // the inverse of the degrees of freedom
 	if ref.DF > 0 {
 		unsure += a * a / ref.DF
 	}
 	if cur.DF > 0 {
 		unsure += b * b / cur.DF
 	}
+	unsure /= (a + b) * (a + b)
+	// A Student variable of f degrees has an excess kurtosis of 6/(f-4).
+	if kurtosis := (a*a*ref.Peak/nRef + b*b*cur.Peak/nCur) / ((a + b) * (a + b)); kurtosis > 0 {
+		unsure += 1 / (4 + 6/kurtosis)
+	}
 	if unsure == 0 {
 		return nEffRef, nEffCur, 0
 	}
-	return nEffRef, nEffCur, (a + b) * (a + b) / unsure
+	return nEffRef, nEffCur, 1 / unsure
 }
 
+// coarsen estimates on ever longer panes while they vary more than chance makes them. Where any did, values persist
+// beyond a pane, and every length of pane falls short by about the part that their time is of it: then the last two
+// estimates are extrapolated to panes of any length.
 func coarsen(panes [][]uint64, estimate func([][]uint64) Dispersion) Dispersion {
 	d := estimate(panes)
+	persist := false
 	for len(panes)/2 >= coarsest {
+		// Of n panes without persistence, the ratio of both estimates has the deviation √(2/n).
+		more := 1 + math.Sqrt(2/float64(len(panes)))
 		panes = joinPairs(panes)
 		longer := estimate(panes)
-		if longer.Effect < slower*d.Effect {
-			break
+		if longer.Effect >= more*d.Effect {
+			d, persist = longer, true
+			continue
 		}
-		d = longer
+		if limit := 2*longer.Effect - d.Effect; persist && limit > d.Effect {
+			d = longer
+			d.Effect, d.DF = limit, longer.DF/2
+		}
+		break
 	}
 	return d
 }
@@ -145,29 +166,54 @@ func newTable(panes [][]uint64) table {
 	return t
 }
 
-// dispersion is of the values that score gives each bin: the variance of panes' sums, over that of independent rows.
-func (t table) dispersion(score func(bin int) float64) float64 {
-	var mean, square float64
+// dispersions are of three scores of each bin: the variance of panes' sums, over that of independent rows. The peak is the
+// first score's.
+func (t table) dispersions(scores [][3]float64) (out [3]float64, peak float64) {
+	var mean, variance [3]float64
+	var fourth float64
 	for j, s := range t.shares {
-		x := score(j)
-		mean += s * x
-		square += s * x * x
+		for k, x := range scores[j] {
+			mean[k] += s * x
+			variance[k] += s * x * x
+		}
 	}
-	variance := square - mean*mean
-	if !(variance > 1e-12*square) {
-		return 0
+	for k, m := range mean {
+		variance[k] -= m * m
 	}
-	var total float64
 	for i, p := range t.panes {
-		var d float64
+		var d0, d1, d2 float64
 		for j, c := range p {
 			if c > 0 {
-				d += float64(c) * (score(j) - mean)
+				n, s := float64(c), &scores[j]
+				d0, d1, d2 = d0+n*s[0], d1+n*s[1], d2+n*s[2]
 			}
 		}
-		total += d * d / t.rows[i]
+		for k, d := range [3]float64{d0, d1, d2} {
+			d -= mean[k] * t.rows[i]
+			out[k] += d * d / t.rows[i]
+			if k == 0 {
+				fourth += d * d / t.rows[i] * (d * d / t.rows[i])
+			}
+		}
 	}
-	return total / variance / float64(len(t.panes)-1)
+	peak = t.peak(out[0], fourth)
+	for k := range out {
+		if variance[k] < 1e-12 { // constant
+			out[k] = 0
+			continue
+		}
+		out[k] /= variance[k] * float64(len(t.panes)-1)
+	}
+	return out, peak
+}
+
+// peak is the Peak of panes' sums, of whose squares and fourth powers, over their rows, the sums are given.
+func (t table) peak(squares, fourths float64) float64 {
+	n := float64(len(t.panes))
+	if squares == 0 {
+		return 0
+	}
+	return max(0, n*fourths/(squares*squares)-3*(n-1)/(n+1)) * sum(t.rows) / n
 }
 
 // pearsonDispersion joins the bins before from into one.
@@ -176,40 +222,65 @@ func pearsonDispersion(panes [][]uint64, from int) Dispersion {
 	if len(t.panes) < fewestPanes {
 		return Dispersion{Effect: 1}
 	}
-	group := make([]int, len(t.shares)) // of each bin; 0 holds those that are joined
-	groups := 1
-	rows := sum(t.rows)
-	for j, s := range t.shares {
-		if j >= from && s*rows >= float64(len(t.panes)) {
-			group[j] = groups
-			groups++
+	df := float64(len(t.panes) - 1)
+	group, shares := t.groups(from)
+	squares := make([]float64, len(shares)) // Σ (count - expected)²/rows of each group
+	fourths := make([]float64, len(shares))
+	counts := make([]float64, len(shares))
+	for i, p := range t.panes {
+		clear(counts)
+		for j, c := range p {
+			counts[group[j]] += float64(c)
+		}
+		for g, s := range shares {
+			d := counts[g] - s*t.rows[i]
+			squares[g] += d * d / t.rows[i]
+			fourths[g] += d * d / t.rows[i] * (d * d / t.rows[i])
 		}
 	}
 	// Each group's X² is its dispersion times 1 less its share, and the shares add up to 1.
-	var total, squares, freedom float64
-	for g := range groups {
-		var share float64
-		for j, s := range t.shares {
-			if group[j] == g {
-				share += s
+	var total, uneven, freedom, peak float64
+	for g, s := range shares {
+		if s == 0 || s > 1-1e-12 {
+			continue
+		}
+		d := squares[g] / (s * (1 - s)) / df
+		total += (1 - s) * d
+		uneven += (1 - s) * d * d
+		freedom += 1 - s
+		peak += (1 - s) * d * t.peak(squares[g], fourths[g])
+	}
+	if total == 0 {
+		return Dispersion{Effect: 1, DF: df}
+	}
+	return Dispersion{Effect: max(1, total/freedom), DF: max(1, total*total/uneven) * df, Peak: peak / total}
+}
+
+// anyFrom reports whether any pane has rows in the bins from one on.
+func anyFrom(panes [][]uint64, from int) bool {
+	for _, p := range panes {
+		for j := from; j < len(p); j++ {
+			if p[j] > 0 {
+				return true
 			}
 		}
-		d := t.dispersion(func(j int) float64 {
-			if group[j] == g {
-				return 1
-			}
-			return 0
-		})
-		total += (1 - share) * d
-		squares += (1 - share) * d * d
-		if share > 0 {
-			freedom += 1 - share
+	}
+	return false
+}
+
+// groups gives each bin a group: the first is of the bins before from and of those with fewer values than panes.
+func (t table) groups(from int) (group []int, shares []float64) {
+	group, shares = make([]int, len(t.shares)), []float64{0}
+	rows := sum(t.rows)
+	for j, s := range t.shares {
+		if j < from || s*rows < float64(len(t.panes)) {
+			shares[0] += s
+			continue
 		}
+		group[j] = len(shares)
+		shares = append(shares, s)
 	}
-	if freedom < 1e-9 || total == 0 {
-		return Dispersion{Effect: 1, DF: float64(len(t.panes) - 1)}
-	}
-	return Dispersion{Effect: max(1, total/freedom), DF: max(1, total*total/squares) * float64(len(t.panes)-1)}
+	return group, shares
 }
 
 func rankDispersion(panes [][]uint64, special int) Dispersion {
@@ -221,17 +292,17 @@ func rankDispersion(panes [][]uint64, special int) Dispersion {
 	if len(t.panes) < fewestPanes {
 		return Dispersion{Effect: 1}
 	}
-	ranks := make([]float64, len(t.shares)) // middle ranks, from -1 to 1
+	// The first three Legendre polynomials of the middle ranks, which go from -1 to 1.
+	scores := make([][3]float64, len(t.shares))
 	var below float64
 	for j, s := range t.shares {
-		ranks[j] = 2*below + s - 1
+		r := 2*below + s - 1
 		below += s
+		scores[j] = [3]float64{r, (3*r*r - 1) / 2, (5*r*r - 3) * r / 2}
 	}
-	first := t.dispersion(func(j int) float64 { return ranks[j] })
-	second := t.dispersion(func(j int) float64 { return (3*ranks[j]*ranks[j] - 1) / 2 })
-	third := t.dispersion(func(j int) float64 { return (5*ranks[j]*ranks[j] - 3) * ranks[j] / 2 })
-	mixed := (first/2 + second/6 + third/12) / (1.0/2 + 1.0/6 + 1.0/12)
-	return Dispersion{Effect: max(1, first, mixed), DF: float64(len(t.panes) - 1)}
+	d, peak := t.dispersions(scores)
+	mixed := (d[0]/2 + d[1]/6 + d[2]/12) / (1.0/2 + 1.0/6 + 1.0/12)
+	return Dispersion{Effect: max(1, d[0], mixed), DF: float64(len(t.panes) - 1), Peak: peak}
 }
 
 // finite reports whether a share or rate can be used at all.

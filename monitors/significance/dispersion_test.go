@@ -58,6 +58,54 @@ func TestDispersionOfAutocorrelation(t *testing.T) {
 	if d := NumericDispersion(panes, 20); d.Effect < 14 || d.Effect > 24 {
 		t.Errorf("effect %.3g, want about 18", d.Effect)
 	}
+	// Panes of 40 rows are no longer than the correlation by much: alone they show 15.
+	short := make([][]uint64, 2000)
+	for i := range short {
+		short[i] = make([]uint64, 20)
+		for range 40 {
+			x = 0.9*x + math.Sqrt(1-0.81)*rng.NormFloat64()
+			short[i][int(10*math.Erfc(-x/math.Sqrt2))]++
+		}
+	}
+	if d := NumericDispersion(short, 20); d.Effect < 17 || d.Effect > 23 {
+		t.Errorf("in short panes effect %.3g, want about 19", d.Effect)
+	}
+}
+
+// TestPeak: a few values of long life make tails that the variance does not show.
+func TestPeak(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 5))
+	even, lumpy := panesOf(rng, 400, 300, 1), make([][]uint64, 400)
+	for i := range lumpy {
+		lumpy[i] = make([]uint64, 10)
+		for left := uint64(300); left > 0; {
+			rows := uint64(1)
+			if rng.IntN(1500) == 0 {
+				rows = 150
+			}
+			rows = min(rows, left)
+			lumpy[i][rng.IntN(10)] += rows
+			left -= rows
+		}
+	}
+	for name, estimate := range map[string]func([][]uint64) Dispersion{
+		"ordered":    func(p [][]uint64) Dispersion { return NumericDispersion(p, 10) },
+		"categories": CategoricalDispersion,
+	} {
+		// In units of rows: an excess kurtosis of 1 in panes of 300 is 300.
+		if d := estimate(even); d.Peak > 200 {
+			t.Errorf("%s: even panes have peak %.3g", name, d.Peak)
+		}
+		d := estimate(lumpy)
+		if d.Peak < 300 {
+			t.Errorf("%s: lumpy panes have peak %.3g", name, d.Peak)
+		}
+		_, _, few := Sizes(1e6, Dispersion{Effect: 1}, 300, d)
+		_, _, many := Sizes(1e6, Dispersion{Effect: 1}, 300_000, d)
+		if few > 20 || many < 100 {
+			t.Errorf("%s: a window of 300 rows has %.3g degrees of freedom, one of 300,000 has %.3g", name, few, many)
+		}
+	}
 }
 
 func TestDispersionKnowsNothing(t *testing.T) {
@@ -98,5 +146,17 @@ func TestSizes(t *testing.T) {
 	}
 	if _, _, df := Sizes(10, Dispersion{}, 10, Dispersion{Effect: 2}); df != 0 {
 		t.Errorf("known effects have %g degrees of freedom", df)
+	}
+}
+
+// BenchmarkDispersion is of one column's day of panes of five minutes.
+func BenchmarkDispersion(b *testing.B) {
+	panes := panesOf(rand.New(rand.NewPCG(1, 2)), 288, 500, 1)
+	for i, p := range panes {
+		panes[i] = append(p, make([]uint64, 30)...)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		NumericDispersion(panes, 36)
 	}
 }
