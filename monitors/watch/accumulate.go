@@ -42,6 +42,7 @@ type Accumulator struct {
 	byVersion map[string]*counting
 	names     map[string]string // of baselines, to their versions
 	marks     map[int32]int64
+	committed map[int32]int64 // the marks of the last commit
 	strays    map[string]uint64
 }
 
@@ -76,7 +77,7 @@ type paneCounts struct {
 // NewAccumulator counts inferences of a model in panes of a length.
 func NewAccumulator(model *config.Model, pane time.Duration) *Accumulator {
 	return &Accumulator{
-		model: model, pane: pane.Microseconds(), byVersion: map[string]*counting{}, names: map[string]string{}, marks: map[int32]int64{}, strays: map[string]uint64{},
+		model: model, pane: pane.Microseconds(), byVersion: map[string]*counting{}, names: map[string]string{}, marks: map[int32]int64{}, committed: map[int32]int64{}, strays: map[string]uint64{},
 	}
 }
 
@@ -272,9 +273,18 @@ func (a *Accumulator) delta(clock int64) *Delta {
 	return d
 }
 
-// Reset forgets what was counted since the last flush: its transaction was aborted. What the partitions had reached
-// stays, since it is true.
+// Committed notes that what was flushed is committed.
+func (a *Accumulator) Committed() { a.committed = maps.Clone(a.marks) }
+
+// Reset forgets what was counted since the last commit: its transaction was aborted, and its inferences come again.
 func (a *Accumulator) Reset() {
+	for p := range a.marks {
+		if at, ok := a.committed[p]; ok {
+			a.marks[p] = at
+		} else {
+			a.marks[p] = Unknown
+		}
+	}
 	clear(a.strays)
 	for _, c := range a.byVersion {
 		clear(c.panes)

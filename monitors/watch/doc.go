@@ -18,7 +18,8 @@
 //   - W4 A window is judged once, when stream time has passed its end and its grace. Windows are judged in the order of
 //     their ends. What comes for a judged window later is counted in its pane, for the windows that hold the pane still,
 //     and judged windows stay as they are.
-//   - W5 A drift's reference is the window of the same length that lies `against` earlier, or, where the series was
-//     firing then, the nearest earlier one in which it was not.
+//   - W5 A drift's reference is the window of the same length that lies `against` earlier, or, where the series had
+//     changed then, the nearest earlier one in which it had not, as far as panes are kept (three windows
+//     more than `against`); if there is none, the first one after all: what has been so for so long is the new normal.
 //   - W6 State is a set of keyed records: fed to Restore in any order they give the same Watch.
 package watch

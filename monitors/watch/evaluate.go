@@ -1,0 +1,384 @@
+package watch
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"sort"
+	"time"
+
+	"github.com/freshet-io/freshet/config"
+	"github.com/freshet-io/freshet/monitors/alert"
+	"github.com/freshet-io/freshet/monitors/baseline"
+	"github.com/freshet-io/freshet/monitors/distance"
+	"github.com/freshet-io/freshet/monitors/drift"
+	"github.com/freshet-io/freshet/monitors/profile"
+	"github.com/freshet-io/freshet/monitors/significance"
+)
+
+// lowerCutoff is the part of its threshold under which an effect is well again: between the two nothing changes.
+const lowerCutoff = 0.8
+
+// movers is how many of the bins that moved most a score names.
+const movers = 3
+
+// watched is a column of a monitor with where its values come from.
+type watched struct {
+	config.Watched
+	name    string
+	sources []string // the upstream sources that a stored feature is computed from
+}
+
+func newWatched(model *config.Model, c config.Watched) watched {
+	w := watched{Watched: c, name: model.Columns[c.Column].Name}
+	for _, f := range model.Service.Features {
+		if f.View.Features[f.Index].Name == w.name {
+			w.sources = []string{f.View.Source.Name}
+		}
+	}
+	return w
+}
+
+// group is whose episodes a column's alerts belong to: one broken source is one episode.
+func (c *watched) group() string {
+	if len(c.sources) == 1 {
+		return c.sources[0]
+	}
+	return ""
+}
+
+// Judgement is what came of one window of a monitor.
+type Judgement struct {
+	Monitor  *config.Monitor
+	Window   alert.Window
+	Rows     uint64
+	Scores   []Score
+	Messages []alert.Message
+}
+
+// Advance judges every window that is due (W4), and lets go of panes that no window reaches any more.
+func (w *Watch) Advance() ([]Judgement, error) {
+	t := w.StreamTime()
+	if t == Unknown {
+		return nil, nil
+	}
+	var out []Judgement
+	for _, m := range w.monitors {
+		for m.Next != 0 && m.Next+m.Grace.Microseconds() <= t && !(m.idle() && m.Next > m.Last && !w.any(m, m.Next)) {
+			j, err := w.judgeWindow(m, m.Next)
+			if err != nil {
+				return nil, fmt.Errorf("monitor %s, window that ends at %s: %w", m.Name, time.UnixMicro(m.Next).UTC().Format(time.RFC3339), err)
+			}
+			m.Last, m.Next = m.Next, m.Next+m.Every.Microseconds()
+			if m.Empty++; j.Rows > 0 {
+				m.Empty = 0
+			}
+			w.changed[monitorRecord(m.Name)] = struct{}{}
+			out = append(out, j)
+		}
+	}
+	w.prune(t)
+	return out, nil
+}
+
+func (w *Watch) prune(t int64) {
+	for b, of := range w.panes {
+		for k := range of {
+			if k.start < t-w.keep {
+				delete(of, k)
+				w.changed[paneRecord(b, k)] = struct{}{}
+			}
+		}
+	}
+}
+
+// any reports whether the window that ends at end has rows.
+func (w *Watch) any(m *monitor, end int64) bool {
+	of := w.panes[m.Bins.Name]
+	for start := end - m.Size.Microseconds(); start < end; start += w.pane {
+		if of[paneKey{start, ""}] != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// window is the sum of the panes of a window, by slice.
+type window struct {
+	alert.Window
+	slices map[string]*sums
+}
+
+// sums are a slice's rows and, for each column of the baseline, its profile and the counts of each pane.
+type sums struct {
+	rows     uint64
+	profiles []*profile.Profile // nil for a column that has no counts
+	panes    [][][]uint64
+}
+
+func (s *sums) side(column int) (drift.Side, bool) {
+	if s == nil || s.profiles[column] == nil {
+		return drift.Side{}, false
+	}
+	return drift.Side{Profile: s.profiles[column], Panes: s.panes[column]}, true
+}
+
+// sum adds up the window of a length that ends at end.
+func (w *Watch) sum(b *baseline.Baseline, size, end int64) (*window, error) {
+	out := &window{Window: alert.Window{Start: end - size, End: end}, slices: map[string]*sums{}}
+	for k, p := range w.panes[b.Name] {
+		if k.start >= out.Start && k.start < end && p.build == b.Build && out.slices[k.slice] == nil {
+			n := len(b.Columns)
+			out.slices[k.slice] = &sums{profiles: make([]*profile.Profile, n), panes: make([][][]uint64, n)}
+		}
+	}
+	for slice, s := range out.slices {
+		for start := out.Start; start < end; start += w.pane { // panes in the order of time
+			p := w.panes[b.Name][paneKey{start, slice}]
+			if p == nil || p.build != b.Build {
+				continue
+			}
+			s.rows += p.rows
+			for i, data := range p.columns {
+				if len(data) == 0 {
+					continue
+				}
+				part, err := profile.Decode(b.Columns[i].Profile.Bins(), data)
+				if err != nil {
+					return nil, fmt.Errorf("pane of column %s: %w", b.Columns[i].Name, err)
+				}
+				s.panes[i] = append(s.panes[i], slices.Clone(part.Counts.Counts()))
+				if s.profiles[i] == nil {
+					s.profiles[i] = part
+				} else if err := s.profiles[i].Merge(part); err != nil {
+					return nil, err
+				}
+			}
+		}
+	}
+	return out, nil
+}
+
+// comparison is one series of a window: what is judged, and what becomes of it.
+type comparison struct {
+	series  alert.Series
+	column  *watched
+	against string // the baseline or the earlier window, for people
+	window  alert.Window
+	result  *drift.Column
+}
+
+func (w *Watch) judgeWindow(m *monitor, end int64) (Judgement, error) {
+	j := Judgement{Monitor: m.Monitor, Window: alert.Window{Start: end - m.Size.Microseconds(), End: end}}
+	b := w.baselines[m.Bins.Name]
+	var compared []*comparison
+	if b != nil {
+		cur, err := w.sum(b, m.Size.Microseconds(), end)
+		if err != nil {
+			return j, err
+		}
+		if s := cur.slices[""]; s != nil {
+			j.Rows = s.rows
+		}
+		if compared, err = w.compare(m, b, cur); err != nil {
+			return j, err
+		}
+	}
+	columns := make([]*drift.Column, len(compared))
+	for i, c := range compared {
+		columns[i] = c.result
+	}
+	level, err := m.level(compared)
+	if err != nil {
+		return j, err
+	}
+	drift.Family(columns, level)
+	e := alert.Evaluation{
+		Monitor: m.Name, Model: w.model.Name, Origin: w.origin, Lane: "windows", Window: j.Window, At: w.clock, For: m.For,
+		Verdicts: []alert.Verdict{noData(j)},
+	}
+	var changed []alert.Series
+	for _, c := range compared {
+		s := m.score(c, level)
+		j.Scores = append(j.Scores, s)
+		v := m.verdict(c, &s)
+		e.Verdicts = append(e.Verdicts, v)
+		if v.Kind == alert.Drift && v.Enough && v.Significant && v.Effect >= v.Threshold {
+			changed = append(changed, v.Series)
+		}
+	}
+	next, res, err := m.alerts.Evaluate(e)
+	if err != nil {
+		return j, err
+	}
+	m.alerts, j.Messages = next, res.Messages
+	m.remember(changed, end, end-w.keep)
+	return j, nil
+}
+
+// noData is the verdict on whether anything comes at all.
+func noData(j Judgement) alert.Verdict {
+	v := alert.Verdict{Series: alert.Series{Kind: alert.NoData}, Threshold: 1, Significant: true, Enough: true}
+	if j.Rows == 0 {
+		v.Effect = 1
+	}
+	v.Evidence = alert.Evidence{Threshold: 1, Current: alert.Sample{N: int64(j.Rows), NEff: alert.Number(j.Rows)}, Note: "inferences in the window"}
+	return v
+}
+
+// compare puts every column of every slice of a window beside the baseline and beside an earlier window.
+func (w *Watch) compare(m *monitor, b *baseline.Baseline, cur *window) ([]*comparison, error) {
+	names := map[string]bool{"": true}
+	for s := range cur.slices {
+		names[s] = true
+	}
+	for i := range b.Slices {
+		names[baseline.SliceName(b.Slices[i].Field, b.Slices[i].Value)] = true
+	}
+	earlier := map[int64]*window{} // by end
+	var out []*comparison
+	for _, slice := range slices.Sorted(maps.Keys(names)) {
+		for i := range m.columns {
+			c := &m.columns[i]
+			at := b.Column(c.name)
+			if at < 0 {
+				continue // the training data did not have it: there are no bins to count on
+			}
+			side, ok := cur.slices[slice].side(at)
+			if !ok {
+				side = drift.Side{Profile: profile.New(b.Columns[at].Profile.Bins(), false)}
+			}
+			if ref := b.Profile(at, slice); m.Skew && ref != nil {
+				cmp := &comparison{series: alert.Series{Kind: alert.Skew, Column: c.name, Slice: slice}, column: c, window: cur.Window, against: "baseline " + b.Name}
+				if err := w.one(m, cmp, drift.Side{Profile: ref}, side); err != nil {
+					return nil, err
+				}
+				out = append(out, cmp)
+			}
+			if m.Against > 0 {
+				cmp := &comparison{series: alert.Series{Kind: alert.Drift, Column: c.name, Slice: slice}, column: c, window: cur.Window}
+				ref, err := w.earlierSide(m, b, at, cmp, earlier)
+				if err != nil {
+					return nil, err
+				}
+				if err := w.one(m, cmp, ref, side); err != nil {
+					return nil, err
+				}
+				out = append(out, cmp)
+			}
+		}
+	}
+	return out, nil
+}
+
+func (w *Watch) one(m *monitor, c *comparison, ref, cur drift.Side) error {
+	var err error
+	c.result, err = w.judge.Column(c.series.Column, ref, cur, drift.Options{
+		Methods: []drift.Asked{{Method: distance.Method(c.column.Method), Threshold: c.column.Threshold}}, MinSample: uint64(m.MinSample), Movers: movers,
+	})
+	return err
+}
+
+// earlierSide finds the window that a drifting series is compared with (W5). One that no inferences came in is an empty side.
+func (w *Watch) earlierSide(m *monitor, b *baseline.Baseline, column int, c *comparison, cache map[int64]*window) (drift.Side, error) {
+	size := m.Size.Microseconds()
+	asked := c.window.End - m.Against.Microseconds()
+	end := asked
+	for m.changedIn(c.series, end-size, end) {
+		if end -= size; end-size < c.window.End-w.keep {
+			end = asked // what has been so for so long is the new normal
+			break
+		}
+	}
+	c.against = "window " + time.UnixMicro(end-size).UTC().Format(time.RFC3339) + "/" + time.UnixMicro(end).UTC().Format(time.RFC3339)
+	win := cache[end]
+	if win == nil {
+		var err error
+		if win, err = w.sum(b, size, end); err != nil {
+			return drift.Side{}, err
+		}
+		cache[end] = win
+	}
+	side, ok := win.slices[c.series.Slice].side(column)
+	if !ok {
+		side = drift.Side{Profile: profile.New(b.Columns[column].Profile.Bins(), false)}
+	}
+	return side, nil
+}
+
+func seriesKey(s alert.Series) string { return s.Column + "/" + s.Slice }
+
+// changedIn reports whether a series had changed in a window that overlaps [start, end).
+func (m *monitor) changedIn(s alert.Series, start, end int64) bool {
+	bad := m.Bad[seriesKey(s)]
+	i := sort.Search(len(bad), func(i int) bool { return bad[i] > start })
+	return i < len(bad) && bad[i]-m.Size.Microseconds() < end
+}
+
+// remember notes which drifting series had changed in the window that ends at end, and forgets those before oldest.
+func (m *monitor) remember(changed []alert.Series, end, oldest int64) {
+	for _, s := range changed {
+		k := seriesKey(s)
+		m.Bad[k] = append(m.Bad[k], end)
+	}
+	for k, bad := range m.Bad {
+		if i := sort.Search(len(bad), func(i int) bool { return bad[i] > oldest }); i == len(bad) {
+			delete(m.Bad, k)
+		} else {
+			m.Bad[k] = bad[i:]
+		}
+	}
+}
+
+// level is the level of the family of one evaluation that follows from the rate of false alarms that is configured.
+func (m *monitor) level(compared []*comparison) (float64, error) {
+	shared := 0.0
+	for _, c := range compared {
+		switch n := c.result.NEffRef + c.result.NEffCur; {
+		case c.series.Kind == alert.Drift:
+			shared = max(shared, 0.5) // each window has a reference of about its own size
+		case n > 0:
+			shared = max(shared, c.result.NEffCur/n)
+		}
+	}
+	bucket := int(math.Ceil(shared * 20))
+	if l, ok := m.levels[bucket]; ok {
+		return l, nil
+	}
+	l, err := significance.Schedule{
+		FalseAlarms: m.FalseAlarms, Evaluations: float64(30*24*time.Hour) / float64(m.Every), Step: float64(m.Every) / float64(m.Size),
+		Windows: m.For, Shared: min(1, float64(bucket)/20),
+	}.Level()
+	if err != nil {
+		return 0, err
+	}
+	m.levels[bucket] = l
+	return l, nil
+}
+
+// verdict is what the alerts are told of a comparison.
+func (m *monitor) verdict(c *comparison, s *Score) alert.Verdict {
+	v := alert.Verdict{
+		Series: c.series, Group: c.column.group(), Sources: c.column.sources, Effect: float64(s.Effect), Threshold: s.Threshold, Lower: lowerCutoff * s.Threshold,
+		Significant: float64(s.PAdjusted) <= s.Level, Enough: c.result.Outcome != drift.TooFewRows && c.result.Outcome != drift.NoRows,
+		Evidence: alert.Evidence{
+			Method: s.Method, Score: alert.Number(s.Score), P: alert.Number(s.P), Against: c.against,
+			Current: alert.Sample{N: int64(s.NCur), NEff: alert.Number(s.NEffCur)}, Reference: alert.Sample{N: int64(s.NRef), NEff: alert.Number(s.NEffRef)},
+		},
+	}
+	if c.result.Outcome == drift.TypeChanged { // whatever the distance says of the few values that are left
+		v.Effect, v.Significant = max(v.Effect, v.Threshold), true
+	}
+	for _, mv := range s.Movers {
+		v.Evidence.Movers = append(v.Evidence.Movers, alert.Mover{Bin: mv.Bin, Reference: alert.Number(mv.Ref), Current: alert.Number(mv.Cur)})
+	}
+	for i, n := range c.result.Notes {
+		if i > 0 {
+			v.Evidence.Note += "; "
+		}
+		v.Evidence.Note += n
+	}
+	v.Evidence.Query = fmt.Sprintf("freshet monitor scores %s --column %s --until %s", m.Name, c.series.Column, time.UnixMicro(c.window.End).UTC().Format(time.RFC3339))
+	return v
+}

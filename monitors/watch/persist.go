@@ -1,0 +1,189 @@
+package watch
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/freshet-io/freshet/monitors/alert"
+)
+
+// Change is a record of the state (W6): Value is nil for one that is deleted.
+//
+// The keys, after the model's name and a slash: "marks" has the marks, the clock and the strays as JSON;
+// "monitor/NAME" a monitor's memory and alerts as JSON; "pane/BASELINE/START/SLICE" a pane: a version byte, build
+// (varint), rows and columns as in a Delta.
+type Change struct {
+	Key, Value []byte
+}
+
+const (
+	marksRecord = "marks"
+	paneVersion = 1
+)
+
+func monitorRecord(name string) string { return "monitor/" + name }
+
+func paneRecord(baseline string, k paneKey) string {
+	return "pane/" + baseline + "/" + strconv.FormatInt(k.start, 10) + "/" + k.slice
+}
+
+type marksJSON struct {
+	Marks  map[int32]*mark   `json:"marks"`
+	Clock  int64             `json:"clock"`
+	Strays map[string]uint64 `json:"strays,omitempty"`
+}
+
+type monitorJSON struct {
+	memory
+	Alerts json.RawMessage `json:"alerts"`
+}
+
+// Changes returns the records that differ from those returned before, in order of their keys.
+func (w *Watch) Changes() ([]Change, error) {
+	if w.markDirty {
+		w.changed[marksRecord] = struct{}{}
+		w.markDirty = false
+	}
+	var out []Change
+	for _, key := range slices.Sorted(maps.Keys(w.changed)) {
+		v, err := w.record(key)
+		if err != nil {
+			return nil, fmt.Errorf("state record %s: %w", key, err)
+		}
+		out = append(out, Change{Key: []byte(w.model.Name + "/" + key), Value: v})
+	}
+	clear(w.changed)
+	return out, nil
+}
+
+// record makes the value of a record; nil if what it is of is gone.
+func (w *Watch) record(key string) ([]byte, error) {
+	kind, rest, _ := strings.Cut(key, "/")
+	switch kind {
+	case marksRecord:
+		return json.Marshal(marksJSON{w.marks, w.clock, w.strays})
+	case "monitor":
+		m := w.monitor(rest)
+		text, err := m.alerts.Encode()
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(monitorJSON{m.memory, text})
+	}
+	b, k, err := parsePaneKey(rest)
+	if err != nil {
+		return nil, err
+	}
+	p := w.panes[b][k]
+	if p == nil {
+		return nil, nil
+	}
+	return appendColumns(binary.AppendVarint([]byte{paneVersion}, p.build), p.rows, p.columns), nil
+}
+
+func parsePaneKey(s string) (baseline string, k paneKey, err error) {
+	parts := strings.SplitN(s, "/", 3)
+	if len(parts) != 3 {
+		return "", k, fmt.Errorf("%q is no BASELINE/START/SLICE", s)
+	}
+	if k.start, err = strconv.ParseInt(parts[1], 10, 64); err != nil {
+		return "", k, err
+	}
+	k.slice = parts[2]
+	return parts[0], k, nil
+}
+
+func (w *Watch) monitor(name string) *monitor {
+	for _, m := range w.monitors {
+		if m.Name == name {
+			return m
+		}
+	}
+	return nil
+}
+
+// Model returns the name of the model whose state a record is of.
+func Model(key []byte) string {
+	name, _, _ := strings.Cut(string(key), "/")
+	return name
+}
+
+// Restore takes a record that Changes returned. It is called before anything else. Records of monitors that are no
+// longer defined are let go.
+func (w *Watch) Restore(key, value []byte) error {
+	_, rest, _ := strings.Cut(string(key), "/")
+	kind, name, _ := strings.Cut(rest, "/")
+	if value == nil && kind != "pane" {
+		return nil
+	}
+	var err error
+	switch kind {
+	case marksRecord:
+		var j marksJSON
+		if err = json.Unmarshal(value, &j); err == nil {
+			w.clock = j.Clock
+			for p, m := range j.Marks {
+				w.marks[p] = m
+			}
+			maps.Copy(w.strays, j.Strays)
+		}
+	case "monitor":
+		if m := w.monitor(name); m != nil {
+			err = m.restore(value)
+		}
+	case "pane":
+		err = w.restorePane(name, value)
+	default:
+		err = fmt.Errorf("%q is no kind of record", kind)
+	}
+	if err != nil {
+		return fmt.Errorf("restore the state record %s: %w", key, err)
+	}
+	return nil
+}
+
+func (m *monitor) restore(value []byte) error {
+	var j monitorJSON
+	if err := json.Unmarshal(value, &j); err != nil {
+		return err
+	}
+	state, err := alert.Decode(j.Alerts)
+	if err != nil {
+		return err
+	}
+	m.memory, m.alerts = j.memory, state
+	if m.Bad == nil {
+		m.Bad = map[string][]int64{}
+	}
+	return nil
+}
+
+func (w *Watch) restorePane(name string, value []byte) error {
+	b, k, err := parsePaneKey(name)
+	if err != nil {
+		return err
+	}
+	if w.panes[b] == nil {
+		w.panes[b] = map[paneKey]*pane{}
+	}
+	if value == nil {
+		delete(w.panes[b], k)
+		return nil
+	}
+	r := &reader{data: value}
+	if v := r.take(1); v != nil && v[0] != paneVersion {
+		return fmt.Errorf("version %d is not known", v[0])
+	}
+	p := &pane{build: r.varint()}
+	p.rows, p.columns = r.columns()
+	if r.err != nil {
+		return r.err
+	}
+	w.panes[b][k] = p
+	return nil
+}

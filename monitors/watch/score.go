@@ -1,0 +1,77 @@
+package watch
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/freshet-io/freshet/monitors/alert"
+)
+
+// Score is what one column of one slice came to in one window, as its record says it.
+type Score struct {
+	Monitor   string       `json:"monitor"`
+	Model     string       `json:"model"`
+	Kind      alert.Kind   `json:"kind"`
+	Column    string       `json:"column"`
+	Slice     string       `json:"slice,omitempty"`
+	Window    alert.Window `json:"window"`
+	Against   string       `json:"against"`
+	Method    string       `json:"method"`
+	Score     Number       `json:"score"`  // the distance by its formula
+	Effect    Number       `json:"effect"` // without what chance gives: what the threshold is for
+	Threshold float64      `json:"threshold"`
+	P         Number       `json:"p"`
+	PAdjusted Number       `json:"p_adjusted"` // for all tests of the window
+	Level     float64      `json:"level"`      // at or below it the column has changed significantly
+	NRef      uint64       `json:"n_ref"`
+	NCur      uint64       `json:"n_cur"`
+	NEffRef   Number       `json:"n_eff_ref"`
+	NEffCur   Number       `json:"n_eff_cur"`
+	Outcome   string       `json:"outcome"`
+	Movers    []Mover      `json:"movers,omitempty"`
+	Notes     []string     `json:"notes,omitempty"`
+}
+
+// Mover is a bin and its share of both sides.
+type Mover struct {
+	Bin string  `json:"bin"`
+	Ref float64 `json:"ref"`
+	Cur float64 `json:"cur"`
+}
+
+// Number is a figure that may be none; null then.
+type Number = alert.Number
+
+func (m *monitor) score(c *comparison, level float64) Score {
+	r := c.result
+	s := Score{
+		Monitor: m.Name, Model: m.Model.Name, Kind: c.series.Kind, Column: c.series.Column, Slice: c.series.Slice, Window: c.window, Against: c.against,
+		Method: c.column.Method, Threshold: c.column.Threshold, P: Number(r.P), PAdjusted: Number(r.PAdjusted), Level: level,
+		NRef: r.NRef, NCur: r.NCur, NEffRef: Number(r.NEffRef), NEffCur: Number(r.NEffCur), Outcome: string(r.Outcome), Notes: r.Notes,
+	}
+	if len(r.Scores) > 0 {
+		s.Score, s.Effect = Number(r.Scores[0].Score), Number(r.Scores[0].Effect)
+	}
+	for _, mv := range r.Movers {
+		s.Movers = append(s.Movers, Mover{mv.Bin, mv.Ref, mv.Cur})
+	}
+	return s
+}
+
+// Encode writes the score as a record's value.
+func (s *Score) Encode() ([]byte, error) {
+	b, err := json.Marshal(s)
+	if err != nil {
+		return nil, fmt.Errorf("encode a score of monitor %s: %w", s.Monitor, err)
+	}
+	return b, nil
+}
+
+// DecodeScore reads what Encode wrote.
+func DecodeScore(text []byte) (Score, error) {
+	var s Score
+	if err := json.Unmarshal(text, &s); err != nil {
+		return s, fmt.Errorf("decode a score: %w", err)
+	}
+	return s, nil
+}

@@ -1,0 +1,266 @@
+package watch
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/freshet-io/freshet/config"
+	"github.com/freshet-io/freshet/monitors/alert"
+	"github.com/freshet-io/freshet/monitors/baseline"
+	"github.com/freshet-io/freshet/monitors/drift"
+	"github.com/freshet-io/freshet/monitors/profile"
+)
+
+// IdleAfter is how long a partition's watermark may stand still before it holds up stream time no more (W3).
+const IdleAfter = 30 * time.Second
+
+// Watch judges the monitors of one model. One goroutine uses it at a time.
+type Watch struct {
+	model    *config.Model
+	origin   string
+	pane     int64
+	keep     int64 // how far back from stream time panes are kept
+	monitors []*monitor
+	judge    drift.Judge
+
+	baselines map[string]*baseline.Baseline
+	panes     map[string]map[paneKey]*pane // by baseline
+	marks     map[int32]*mark
+	clock     int64 // the latest of the profilers' clocks
+	late      uint64
+	strays    map[string]uint64
+
+	changed   map[string]struct{} // keys of records that differ from what Changes has returned
+	markDirty bool
+}
+
+// pane is what was counted in one pane and slice, encoded: it is read once or twice a window and kept for weeks.
+type pane struct {
+	build   int64
+	rows    uint64
+	columns [][]byte
+}
+
+// mark is how far a partition has got, and since when, by the profilers' clock.
+type mark struct {
+	At    int64 `json:"at"`
+	Since int64 `json:"since"`
+}
+
+// monitor is a monitor with what is remembered of it.
+type monitor struct {
+	*config.Monitor
+	memory
+	alerts  alert.State
+	columns []watched
+	levels  map[int]float64 // by twentieths of Schedule.Shared
+}
+
+// memory is what is remembered of a monitor besides its alerts.
+type memory struct {
+	Next  int64 `json:"next"`  // end of the next window to judge; 0 before the first pane
+	Last  int64 `json:"last"`  // end of the window judged last; 0 before the first
+	Empty int   `json:"empty"` // how many windows without rows were judged last, in a row
+	// Bad has, for each drifting series, the ends of the windows in which it had changed, ascending (W5).
+	Bad map[string][]int64 `json:"bad,omitempty"`
+}
+
+// New watches a model: origin is the URI reference of the plane, the source of its messages.
+func New(p *config.Plane, model *config.Model) (*Watch, error) {
+	w := &Watch{
+		model: model, origin: "/freshet/" + p.Project, pane: Pane(p, model).Microseconds(), baselines: map[string]*baseline.Baseline{},
+		panes: map[string]map[paneKey]*pane{}, marks: map[int32]*mark{}, strays: map[string]uint64{}, changed: map[string]struct{}{},
+	}
+	for _, m := range p.Monitors {
+		if m.Model != model {
+			continue
+		}
+		mon := &monitor{Monitor: m, memory: memory{Bad: map[string][]int64{}}, alerts: alert.New(m.Name), levels: map[int]float64{}}
+		for _, c := range m.Columns {
+			mon.columns = append(mon.columns, newWatched(model, c))
+		}
+		w.monitors = append(w.monitors, mon)
+		// An earlier clean window may lie three windows before the one that is asked for.
+		w.keep = max(w.keep, (m.Grace + m.Against + 4*m.Size).Microseconds())
+	}
+	if len(w.monitors) == 0 {
+		return nil, fmt.Errorf("no monitor watches model %s", model.Name)
+	}
+	return w, nil
+}
+
+// SetBaseline tells of a baseline of the model, or, with nil, that there is none of that name.
+func (w *Watch) SetBaseline(name string, b *baseline.Baseline) {
+	if b == nil || b.Model != w.model.Name {
+		delete(w.baselines, name)
+		return
+	}
+	w.baselines[name] = b
+}
+
+// Add counts what a profiler has counted.
+func (w *Watch) Add(d *Delta) error {
+	w.clock = max(w.clock, d.Clock)
+	for _, m := range d.Marks {
+		have := w.marks[m.Partition]
+		if have == nil {
+			have = &mark{At: Unknown, Since: d.Clock}
+			w.marks[m.Partition] = have
+			w.markDirty = true
+		}
+		if m.Watermark > have.At {
+			have.At, have.Since = m.Watermark, max(have.Since, d.Clock)
+			w.markDirty = true
+		}
+	}
+	for _, s := range d.Strays {
+		if _, ok := w.strays[s.Version]; ok || len(w.strays) < maxStrays {
+			w.strays[s.Version] += s.Rows
+			w.markDirty = true
+		}
+	}
+	if len(d.Panes) == 0 {
+		return nil
+	}
+	b := w.baselines[d.Baseline]
+	if b == nil || b.Build != d.Build {
+		// The profiler and this reader learn of baselines each in their own time. What was counted on a build that this
+		// reader does not have cannot be added up; it knows the newest, so this one is the older.
+		for i := range d.Panes {
+			w.late += d.Panes[i].Rows
+		}
+		return nil
+	}
+	for i := range d.Panes {
+		if err := w.addPane(b, &d.Panes[i]); err != nil {
+			return fmt.Errorf("pane %s of baseline %s: %w", time.UnixMicro(d.Panes[i].Start).UTC().Format(time.RFC3339), b.Name, err)
+		}
+	}
+	return nil
+}
+
+func (w *Watch) addPane(b *baseline.Baseline, d *PaneDelta) error {
+	if len(d.Columns) != len(b.Columns) {
+		return fmt.Errorf("it has %d columns, the baseline %d", len(d.Columns), len(b.Columns))
+	}
+	if d.Slice == "" && w.judgedAll(d.Start+w.pane) {
+		w.late += d.Rows
+	}
+	if t := w.StreamTime(); t != Unknown && d.Start < t-w.keep {
+		return nil // no window that is to be judged reaches it
+	}
+	of := w.panes[b.Name]
+	if of == nil {
+		of = map[paneKey]*pane{}
+		w.panes[b.Name] = of
+	}
+	key := paneKey{d.Start, d.Slice}
+	w.changed[paneRecord(b.Name, key)] = struct{}{}
+	have := of[key]
+	if have == nil || have.build != b.Build {
+		of[key] = &pane{build: b.Build, rows: d.Rows, columns: slices.Clone(d.Columns)}
+		w.begin(d.Start)
+		return nil
+	}
+	for i, data := range d.Columns {
+		if len(data) == 0 {
+			continue
+		}
+		sum, err := addProfiles(b.Columns[i].Profile.Bins(), have.columns[i], data)
+		if err != nil {
+			return fmt.Errorf("column %s: %w", b.Columns[i].Name, err)
+		}
+		have.columns[i] = sum
+	}
+	have.rows += d.Rows
+	return nil
+}
+
+func addProfiles(bins *profile.Bins, a, b []byte) ([]byte, error) {
+	if len(a) == 0 {
+		return b, nil
+	}
+	p, err := profile.Decode(bins, a)
+	if err != nil {
+		return nil, err
+	}
+	q, err := profile.Decode(bins, b)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.Merge(q); err != nil {
+		return nil, err
+	}
+	return p.AppendBinary(nil), nil
+}
+
+// begin lets every monitor judge the windows that a pane begins in: from the first one, and from the next one after a
+// time without any inferences, whose windows are not all judged (see skip).
+func (w *Watch) begin(start int64) {
+	for _, m := range w.monitors {
+		every := m.Every.Microseconds()
+		first := floor(start, every) + every
+		switch {
+		case m.Next == 0, first < m.Next && first > m.Last && (m.Last == 0 || m.idle()), first > m.Next && m.idle() && !w.any(m, m.Next):
+			m.Next = first
+			w.changed[monitorRecord(m.Name)] = struct{}{}
+		}
+	}
+}
+
+// idle reports whether so many windows without inferences were judged that more would say nothing new.
+func (m *monitor) idle() bool { return m.Empty > (m.For+1)*int(m.Size/m.Every) }
+
+// judgedAll reports whether every monitor has judged a window that ends at t or later.
+func (w *Watch) judgedAll(t int64) bool {
+	for _, m := range w.monitors {
+		if m.Last == 0 || m.Last < t {
+			return false
+		}
+	}
+	return true
+}
+
+// StreamTime is how far all inferences are known to have come (W3); Unknown before the first.
+func (w *Watch) StreamTime() int64 {
+	least, most, idle := int64(math.MaxInt64), int64(Unknown), true
+	for _, m := range w.marks {
+		most = max(most, m.At)
+		if w.clock-m.Since < IdleAfter.Microseconds() {
+			least, idle = min(least, m.At), false
+		}
+	}
+	if most == Unknown {
+		return Unknown
+	}
+	if idle {
+		return max(most, w.clock-IdleAfter.Microseconds())
+	}
+	return least
+}
+
+// Late is how many inferences came after every window that they belong to first was judged, or on bins that had been
+// replaced, since this Watch was made.
+func (w *Watch) Late() uint64 { return w.late }
+
+// Strays are the inferences of versions without a baseline, by version.
+func (w *Watch) Strays() map[string]uint64 { return maps.Clone(w.strays) }
+
+// SetSilence silences alerts of the model's monitors.
+func (w *Watch) SetSilence(s alert.Silence) error {
+	var errs []error
+	for _, m := range w.monitors {
+		next, err := m.alerts.SetSilence(s)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		m.alerts = next
+		w.changed[monitorRecord(m.Name)] = struct{}{}
+	}
+	return errors.Join(errs...)
+}
