@@ -190,6 +190,9 @@ func Compare(ctx context.Context, ref, cur columns.File, o Options, progress Pro
 	var judge drift.Judge
 	for i, r := range reference {
 		c := &drift.Column{Name: r.Name, P: 1, PAdjusted: 1, Outcome: drift.Missing, Notes: []string{"the current file does not have it"}}
+		if r.Profile != nil {
+			c.NRef, c.Type, c.Kind = r.Profile.Rows(), r.Profile.Bins().Type().String(), r.Profile.Bins().Kind()
+		}
 		switch {
 		case r.Profile == nil:
 			c.Outcome, c.Notes = drift.Unsupported, []string{r.Why}

@@ -41,7 +41,7 @@ func (c *Comparison) Cells(col *drift.Column) []string {
 	effect, threshold, p := "-", "-", "-"
 	if len(col.Scores) > 0 {
 		s := col.Scores[0]
-		effect, threshold, p = report.Number(s.Effect), strconv.FormatFloat(s.Threshold, 'g', 4, 64), report.Number(col.PAdjusted)
+		effect, threshold, p = report.Number(s.Effect), strconv.FormatFloat(s.Threshold, 'g', 4, 64), report.P(col.PAdjusted)
 	}
 	out := []string{effect, threshold, p, count(col.NRef), count(col.NCur)}
 	for _, h := range c.Headings()[len(out):] {

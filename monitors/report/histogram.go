@@ -62,11 +62,21 @@ func (h *Histogram) axis(ref, cur *profile.Profile) {
 	low, high := bulk(ref, cur)
 	h.Ordered = true
 	typ := ref.Bins().Type()
-	h.Low, h.High = label(low, typ), label(high, typ)
-	h.Bars = make([]Bar, axisBars)
-	width := (high - low) / axisBars
+	bars := axisBars
+	if whole := math.Floor(high) - math.Floor(low) + 1; typ == feature.Int64 && whole <= axisBars { // a bar a number
+		low, bars = math.Floor(low), int(whole)
+		high = low + whole
+		h.Low, h.High = label(low, typ), label(high-1, typ)
+	} else {
+		h.Low, h.High = label(low, typ), label(high, typ)
+	}
+	h.Bars = make([]Bar, bars)
+	width := (high - low) / float64(bars)
 	for i := range h.Bars {
-		h.Bars[i].Label = label(low+float64(i)*width, typ) + " to " + label(low+float64(i+1)*width, typ)
+		h.Bars[i].Label = label(low+float64(i)*width, typ)
+		if width != 1 || typ != feature.Int64 {
+			h.Bars[i].Label += " to " + label(low+float64(i+1)*width, typ)
+		}
 	}
 	below, above := Bar{Label: "below " + h.Low}, Bar{Label: "above " + h.High}
 	for side, p := range []*profile.Profile{ref, cur} {
@@ -130,7 +140,7 @@ func (h *Histogram) spread(from, to, low, width float64, give func(bar int, part
 	return below, above
 }
 
-// bulk returns where most values of both sides are: the range without the outermost hundredth of each side, widened to
+// bulk returns where most values of both sides are: the range without the outermost fiftieth of each side, widened to
 // the extremes where they are near.
 func bulk(ref, cur *profile.Profile) (low, high float64) {
 	low, high = math.Inf(1), math.Inf(-1)
@@ -139,7 +149,7 @@ func bulk(ref, cur *profile.Profile) (low, high float64) {
 		if m.N == 0 {
 			continue
 		}
-		low, high = min(low, quantile(p, 0.01)), max(high, quantile(p, 0.99))
+		low, high = min(low, quantile(p, 0.02)), max(high, quantile(p, 0.98))
 	}
 	if !(low <= high) {
 		return 0, 1

@@ -92,6 +92,14 @@ func percent(share float64) string {
 	return strconv.FormatFloat(100*share, 'f', 1, 64) + " %"
 }
 
+// P writes a p-value for people.
+func P(p float64) string {
+	if p == 0 {
+		return "< 1e-300"
+	}
+	return Number(p)
+}
+
 // Number writes a score for people.
 func Number(x float64) string {
 	switch {

@@ -50,6 +50,7 @@ const (
 	listWidth             = 370.0
 	rowHeight             = 26.0
 	longestLabel          = 22
+	leastAside            = 0.2 // the share that fills the width at least
 )
 
 // plot draws the ordered bars of a histogram: the reference filled, the current side as a line over it.
@@ -67,7 +68,7 @@ func plot(h *Histogram) drawing {
 func mini(h *Histogram) drawing {
 	d := drawing{Width: miniWidth, Height: miniHeight}
 	bars := h.Bars
-	if h.Ordered { // four neighbours are one
+	if len(h.Bars) > listBars { // four neighbours are one
 		bars = nil
 		for i := 0; i < len(h.Bars); i += 4 {
 			var b Bar
@@ -120,6 +121,9 @@ func (h *Histogram) Listed() drawing {
 	most := 0.0
 	for _, b := range bars {
 		most = max(most, b.Ref, b.Cur)
+	}
+	if h.Ordered { // what stands aside is little, and must look it
+		most = max(most, leastAside)
 	}
 	if most == 0 {
 		most = 1
