@@ -163,8 +163,9 @@ func (e Experiment) Power(n int) (Table, error) {
 	t := Table{
 		Title: fmt.Sprintf("Power at 1 %% false alarms, n = %d", n), Decimals: 1,
 		Note: fmt.Sprintf("Share of windows flagged, %%; a reference of %d values, %d windows a line, the same data in every column. "+
-			"KS is exact on raw values; for categories the chi-square of the contingency table stands in its place. The others are fixed thresholds: "+
-			"Wasserstein over the deviation and Jensen-Shannon distance from 0.1 as in Evidently, PSI of ten bins from 0.1 and 0.25, Jensen-Shannon divergence from 0.3 (for categories L-infinity) as Vertex AI.",
+			"KS is exact on raw values; for categories the chi-square of the contingency table stands in its place: where none is sparse that is this test's statistic too, and only p-values at the very level may fall on either side of it. "+
+			"The others are fixed thresholds: Wasserstein distance over the deviation from 0.1, Evidently's default for large references; and on ten bins of equal reference share, or the categories, Jensen-Shannon distance in nats from 0.1, "+
+			"PSI from 0.1 and 0.25, Jensen-Shannon divergence (for categories L-infinity) from 0.3, Vertex AI's default.",
 			e.Reference, e.Repetitions),
 		Columns: []string{"this test", "KS or chi²", "W/σ ≥ .1", "JS ≥ .1", "PSI ≥ .1", "PSI ≥ .25", "Vertex .3"},
 	}
@@ -217,7 +218,7 @@ func fixedThresholds(s shape, ref, cur []float64) ([]bool, error) {
 		}
 		score[d.Method] = x
 	}
-	js := score[distance.JensenShannon] * math.Sqrt(math.Ln2) // in nats, as Evidently has it
+	js := score[distance.JensenShannon] * math.Sqrt(math.Ln2) // in nats
 	vertex := math.Pow(score[distance.JensenShannon], 2) >= 0.3
 	moved := compat.Wasserstein(ref, cur)/max(p.Scale, 0.001) >= 0.1
 	if s.categories > 0 {
