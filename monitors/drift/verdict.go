@@ -1,6 +1,7 @@
 package drift
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 
@@ -114,6 +115,9 @@ func (c *Column) note() {
 	}
 	if u := c.current.Unseen(); u.Distinct > 0 {
 		c.Notes = append(c.Notes, fmt.Sprintf("about %d categories that have no bin of their own", u.Distinct))
+		if c.current.Bins().Regular() == 0 {
+			c.Notes = append(c.Notes, "no category stands out: only nulls and types are compared")
+		}
 	}
 }
 
@@ -204,9 +208,18 @@ func (c *Column) MarshalJSON() ([]byte, error) {
 		out[o.Mode] = e
 	}
 	if len(out) == 0 {
-		return json.Marshal(map[string]any{"outcome": map[string]any{
+		return plain(map[string]any{"outcome": map[string]any{
 			"score": nil, "p_value": nil, "n_ref": c.NRef, "n_cur": c.NCur, "drifted": c.Outcome.Changed(), "outcome": c.Outcome, "notes": c.Notes,
 		}})
 	}
-	return json.Marshal(out)
+	return plain(out)
+}
+
+// plain is JSON in which bins keep their < and >.
+func plain(v any) ([]byte, error) {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(v)
+	return buf.Bytes(), err
 }

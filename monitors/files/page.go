@@ -72,11 +72,11 @@ func count(n uint64) string {
 
 // Summary says in a line what came of the comparison.
 func (c *Comparison) Summary() string {
-	noun := "columns have"
+	have := "have"
 	if c.Changed() == 1 {
-		noun = "column has"
+		have = "has"
 	}
-	return fmt.Sprintf("%d of %d %s changed; at most %g %% of such findings are expected to be chance.", c.Changed(), len(c.Columns), noun, 100*c.Alpha)
+	return fmt.Sprintf("%d of %d columns %s changed; at most %g %% of such findings are expected to be chance.", c.Changed(), len(c.Columns), have, 100*c.Alpha)
 }
 
 // WritePage writes the comparison as one page of HTML. ref and cur are the files' names.

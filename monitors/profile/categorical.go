@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"iter"
+	"math"
 	"slices"
 	"strconv"
 
@@ -60,8 +61,8 @@ func byCount(a, b category) int {
 }
 
 // CategoricalBins makes the bins of a categorical column (feature.String, Bytes, Bool or Int64) from the values of a
-// reference, each with how often it was there: the most frequent ones up to the options' cap. A value may come several
-// times. Bool always has both values.
+// reference, each with how often it was there: all of them, or where there are more than the options' cap the most
+// frequent ones, as far as these stand out. A value may come several times. Bool always has both values.
 func CategoricalBins(t feature.Type, values iter.Seq2[string, uint64], o Options) (*Bins, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -82,16 +83,26 @@ func CategoricalBins(t feature.Type, values iter.Seq2[string, uint64], o Options
 	return newBins(Bins{kind: Categorical, typ: t, categories: frequent(counts, o.Categories)})
 }
 
-// frequent returns the n most frequent names.
+// frequent returns the n most frequent names. If there are more than n it returns those alone that are there clearly more
+// often than the first that has no place: by four standard deviations. Which of many equally frequent values have the
+// largest counts is chance, and a bin that was chosen for its luck in the reference is less full in any other sample: a
+// column of three thousand names, each there seven times, would have drifted whenever it is looked at.
 func frequent(counts map[string]uint64, n int) []string {
 	all := make([]category, 0, len(counts))
 	for name, count := range counts {
 		all = append(all, category{name, count})
 	}
 	slices.SortFunc(all, byCount)
+	least := 0.0
+	if len(all) > n {
+		first := float64(all[n].count)
+		least = first + 4*math.Sqrt(first)
+	}
 	var names []string
 	for _, c := range all[:min(n, len(all))] {
-		names = append(names, c.name)
+		if len(all) <= n || float64(c.count) > least {
+			names = append(names, c.name)
+		}
 	}
 	return names
 }

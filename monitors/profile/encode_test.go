@@ -163,7 +163,7 @@ func FuzzDecodeBins(f *testing.F) {
 // TestAThousandColumnsOfTwentySlicesFitInAGigabyte measures what the design promises: for each column and slice the
 // pane that is being filled, and eleven closed ones as bytes.
 func TestAThousandColumnsOfTwentySlicesFitInAGigabyte(t *testing.T) {
-	const columns, slicesOf, panes, scale = 50, 20, 11, 20 // a twentieth of it
+	const columns, slicesOf, panes, scale = 20, 10, 11, 100 // a hundredth of it
 	var bins []*profile.Bins
 	for c := range columns {
 		if c%4 == 3 {
@@ -223,7 +223,7 @@ func TestAThousandColumnsOfTwentySlicesFitInAGigabyte(t *testing.T) {
 func TestAProfileTakesNoMoreMemoryThanStated(t *testing.T) {
 	for _, kind := range []profile.Kind{profile.Numeric, profile.Categorical} {
 		t.Run(kind.String(), func(t *testing.T) {
-			const n = 64
+			const n = 16
 			bins, err := profile.NumericBins(feature.Float64, draws(5000, 1, shapes[2].draw), profile.Options{})
 			if kind == profile.Categorical {
 				bins, err = profile.CategoricalBins(feature.String, func(yield func(string, uint64) bool) { yield("a", 1) }, profile.Options{})
