@@ -87,14 +87,15 @@ func rank(x float64) int64 {
 	return b ^ b>>63&math.MaxInt64
 }
 
-// cell returns the cell of a number; ok is false outside of the table, and for NaN.
+// cell returns the cell of a number; ok is false outside of the table, and for NaN. The number itself is compared with low:
+// the product may underflow to 0.
 func (l *locator) cell(x float64) (cell uint, ok bool) {
 	if l.scale == 0 {
 		c := uint64(rank(x+0)-l.base) >> l.shift
 		return uint(c), x >= l.low && c < tableCells
 	}
 	c := float64((x - l.low) * l.scale)
-	return uint(c), c >= 0 && c < tableCells
+	return uint(c), x >= l.low && c < tableCells
 }
 
 // find returns the number of cuts that are not above x, which is finite.

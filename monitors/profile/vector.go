@@ -63,7 +63,7 @@ func (p *Profile) countBlock(values []float64) (finite bool) {
 	for _, x := range values {
 		x += 0 // -0 becomes 0
 		cell := float64((x - low) * scale)
-		if !(cell >= 0 && cell < tableCells) {
+		if !(x >= low && cell < tableCells) {
 			finite = p.countOutside(x) && finite
 			continue
 		}
