@@ -92,7 +92,7 @@ func (h *Histogram) axis(ref, cur *profile.Profile) {
 		for i := range p.Bins().Regular() {
 			mass := share(counts[i], p)
 			from, to := p.Bins().Interval(i)
-			if mass == 0 {
+			if mass == 0 || h.exactly(ref, cur, i, side == 0) {
 				continue
 			}
 			from, to = max(from, m.Min), min(to, m.Max)
@@ -112,6 +112,20 @@ func (h *Histogram) axis(ref, cur *profile.Profile) {
 			h.Aside = append(h.Aside, b)
 		}
 	}
+}
+
+// exactly reports whether a bin is one value that is so frequent among others that on the axis everything else would be
+// flat beside it; it puts that aside, once.
+func (h *Histogram) exactly(ref, cur *profile.Profile, bin int, first bool) bool {
+	v, point := ref.Bins().Point(bin)
+	b := Bar{"exactly " + label(v, ref.Bins().Type()), share(ref.Counts.Counts()[bin], ref), share(cur.Counts.Counts()[bin], cur)}
+	if !point || ref.Bins().Type() != feature.Float64 || max(b.Ref, b.Cur) < 0.2 || min(b.Ref, b.Cur) > 0.95 {
+		return false
+	}
+	if first || b.Ref == 0 {
+		h.Aside = append(h.Aside, b)
+	}
+	return true
 }
 
 // spread calls give with each bar that [from, to] reaches into and the part that it has there, and returns the parts

@@ -153,3 +153,18 @@ func TestThePageIsWholeAndHarmless(t *testing.T) {
 		t.Error("the page has no dark colours")
 	}
 }
+
+func TestAFrequentValueStandsAside(t *testing.T) {
+	var ref, cur []float64
+	for i := range 100 {
+		ref, cur = append(ref, 0, 0, float64(i)+0.5), append(cur, 0, float64(i)+0.5)
+	}
+	r, c := numbers(t, feature.Float64, ref, cur)
+	h := report.FromProfiles(r, c)
+	if len(h.Aside) == 0 || h.Aside[0].Label != "exactly 0" || math.Abs(h.Aside[0].Ref-2.0/3) > 1e-12 || h.Aside[0].Cur != 0.5 {
+		t.Errorf("aside: %+v", h.Aside)
+	}
+	if a, b := total(h); math.Abs(a-1) > 1e-9 || math.Abs(b-1) > 1e-9 {
+		t.Errorf("%v and %v are shown", a, b)
+	}
+}
