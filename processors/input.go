@@ -139,13 +139,21 @@ func (t *topology) internalTopics(partitions func(topic string) int32) []kafka.T
 		}
 		if !dlqs[in.deadLetters] {
 			dlqs[in.deadLetters] = true
-			specs = append(specs, kafka.TopicSpec{Name: in.deadLetters, Partitions: n, Config: map[string]string{
-				"cleanup.policy": "delete", "retention.ms": monthMillis, "message.timestamp.type": "LogAppendTime",
-				"max.message.bytes": strconv.Itoa(int(maxBytes[in.deadLetters])),
-			}})
+			specs = append(specs, deadLetterSpec(in.deadLetters, n))
 		}
 	}
 	return specs
+}
+
+// deadLetterBytes is the largest dead letter: larger than any record that a source takes.
+const deadLetterBytes = 16 << 20
+
+// deadLetterSpec is a topic of dead letters, which has its source's partition count.
+func deadLetterSpec(name string, partitions int32) kafka.TopicSpec {
+	return kafka.TopicSpec{Name: name, Partitions: partitions, Config: map[string]string{
+		"cleanup.policy": "delete", "retention.ms": monthMillis, "message.timestamp.type": "LogAppendTime",
+		"max.message.bytes": strconv.Itoa(deadLetterBytes),
+	}}
 }
 
 // defaultBatchBytes is Kafka's default for the largest batch that a topic takes.
@@ -157,7 +165,7 @@ func (t *topology) maxBatchBytes() map[string]int32 {
 	m := map[string]int32{}
 	const headers = 64 << 10
 	for _, in := range t.inputs {
-		m[in.deadLetters] = 16 << 20
+		m[in.deadLetters] = deadLetterBytes
 		for _, name := range in.logs {
 			m[name] = config.MaxFeatureLogBytes + headers
 		}

@@ -2,14 +2,11 @@ package processors
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/freshet-io/freshet/config"
@@ -34,13 +31,9 @@ type router struct {
 	row    []feature.Value
 	vals   []feature.Value
 	sess   *session
+	out    outcome
 	failed atomic.Pointer[error]
 	joined atomic.Bool
-
-	mu struct {
-		sync.Mutex // promises come on the client's goroutines
-		err        error
-	}
 }
 
 func newRouter(r *Runtime, rt *route) (*router, error) {
@@ -104,7 +97,7 @@ func (r *router) step(ctx context.Context) error {
 	if _, err := r.sess.settle(ctx); err != nil {
 		return err
 	}
-	fetches, err := r.poll(ctx, 100*time.Millisecond)
+	fetches, err := pollSession(ctx, r.sess, 100*time.Millisecond)
 	if err != nil {
 		return err
 	}
@@ -122,7 +115,7 @@ func (r *router) step(ctx context.Context) error {
 	if err := r.sess.s.Begin(); err != nil {
 		return fmt.Errorf("begin a transaction: %w", err)
 	}
-	r.setErr(nil)
+	r.out.reset()
 	began := r.now()
 	for {
 		r.copy(ctx, fetches)
@@ -130,7 +123,7 @@ func (r *router) step(ctx context.Context) error {
 		if left <= 0 || r.sess.blocked.Load() || ctx.Err() != nil {
 			break
 		}
-		if fetches, err = r.poll(ctx, left); err != nil {
+		if fetches, err = pollSession(ctx, r.sess, left); err != nil {
 			return err
 		}
 	}
@@ -143,7 +136,7 @@ func (r *router) end(ctx context.Context) error {
 		return err
 	}
 	commit := kgo.TryCommit
-	if err := r.takeErr(); err != nil {
+	if err := r.out.first(); err != nil {
 		r.logger.Warn("a record was not copied; the transaction is aborted", "err", err)
 		commit = kgo.TryAbort
 	}
@@ -156,26 +149,6 @@ func (r *router) end(ctx context.Context) error {
 		r.failed.Store(nil)
 	}
 	return nil
-}
-
-func (r *router) poll(ctx context.Context, wait time.Duration) (kgo.Fetches, error) {
-	pollCtx, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	fetches := r.sess.s.PollRecords(pollCtx, maxPoll)
-	if fetches.IsClientClosed() {
-		return nil, errors.New("the client is closed")
-	}
-	var failed error
-	fetches.EachError(func(topic string, p int32, err error) {
-		switch {
-		case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), kerr.IsRetriable(err):
-		case errors.Is(err, kerr.OffsetOutOfRange):
-			failed = errors.Join(failed, fmt.Errorf("%s: records were deleted before they were routed: %w", taskName(topic, p), err))
-		default:
-			failed = errors.Join(failed, fmt.Errorf("fetch %s: %w", taskName(topic, p), err))
-		}
-	})
-	return fetches, failed
 }
 
 // copy produces the copies of a batch.
@@ -211,7 +184,7 @@ func (r *router) copyRecord(ctx context.Context, rec *kgo.Record) bool {
 	r.sess.s.Produce(ctx, &kgo.Record{
 		Topic: r.to.topic, Partition: ingest.Partition(key, r.to.partitions), Key: key, Value: rec.Value,
 		Headers: append(rec.Headers[:len(rec.Headers):len(rec.Headers)], o.header()),
-	}, r.produced)
+	}, r.out.produced)
 	return true
 }
 
@@ -251,29 +224,7 @@ func (r *router) deadLetter(ctx context.Context, rec *kgo.Record, why *ingest.Fi
 	d := ingest.DeadLetter(r.to.deadLetters, r.source.Name, rec, why, r.now())
 	d.Partition = rec.Partition
 	r.met.deadLetters.WithLabelValues(r.source.Name, string(why.Class)).Inc()
-	r.sess.s.Produce(ctx, d, r.produced)
-}
-
-func (r *router) produced(_ *kgo.Record, err error) {
-	if err != nil {
-		r.mu.Lock()
-		if r.mu.err == nil {
-			r.mu.err = err
-		}
-		r.mu.Unlock()
-	}
-}
-
-func (r *router) setErr(err error) {
-	r.mu.Lock()
-	r.mu.err = err
-	r.mu.Unlock()
-}
-
-func (r *router) takeErr() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.mu.err
+	r.sess.s.Produce(ctx, d, r.out.produced)
 }
 
 // ready reports why the router is not at work.

@@ -57,7 +57,7 @@ type node struct {
 	addrs    Addresses
 
 	store *online.Client // of the roles process and serve
-	kafka []kgo.Opt      // to reach Kafka, of the roles ingest, process and offline
+	kafka []kgo.Opt      // to reach Kafka, of the roles ingest, process, offline and monitor
 }
 
 // Run runs a process until ctx ends, then stops it in order: the listeners first, so that requests begun are finished;
@@ -98,8 +98,10 @@ func (o *Options) check() error {
 	switch {
 	case o.Roles&^AllRoles != 0 || o.Roles == 0:
 		return fmt.Errorf("roles %#x: there are no such roles", uint8(o.Roles))
-	case o.Roles.Has(Ingest|Process|Offline) && c.Kafka == nil:
-		return errors.New("the roles ingest, process and offline need connections.kafka")
+	case o.Roles.Has(Ingest|Process|Offline|Monitor) && c.Kafka == nil:
+		return errors.New("the roles ingest, process, offline and monitor need connections.kafka")
+	case o.Roles.Has(Monitor) && len(o.Plane.Monitors) == 0:
+		return errors.New("the role monitor needs a monitor in the definition")
 	case o.Roles.Has(Offline) && c.ClickHouse == nil && c.Parquet == nil:
 		return errors.New("the role offline needs connections.clickhouse or connections.parquet")
 	case o.Roles.Has(Process|Serve) && c.Redis == nil:
@@ -114,7 +116,7 @@ func (n *node) assemble(ctx context.Context) error {
 	if err := n.addTracer(ctx); err != nil {
 		return err
 	}
-	if n.Roles.Has(Ingest | Process | Offline) {
+	if n.Roles.Has(Ingest | Process | Offline | Monitor) {
 		if err := n.addKafka(); err != nil {
 			return err
 		}
@@ -131,6 +133,9 @@ func (n *node) assemble(ctx context.Context) error {
 		if err := n.addOffline(ctx); err != nil {
 			return err
 		}
+	}
+	if n.Roles.Has(Monitor) {
+		n.addMonitors()
 	}
 	if n.Roles.Has(Ingest | Serve) {
 		if err := n.addFaces(); err != nil {

@@ -294,11 +294,14 @@ func TestRolesAreNamed(t *testing.T) {
 	if r := DefaultRoles(&config.Plane{}); r.String() != "ingest,process,serve" {
 		t.Errorf("without a store a process has the roles %s", r)
 	}
-	if r := DefaultRoles(&config.Plane{Connections: config.Connections{Parquet: &config.Parquet{}}}); r != AllRoles {
+	if r := DefaultRoles(&config.Plane{Connections: config.Connections{Parquet: &config.Parquet{}}}); r != AllRoles&^Monitor {
 		t.Errorf("with a store a process has the roles %s", r)
 	}
+	if r := DefaultRoles(&config.Plane{Monitors: []*config.Monitor{{}}}); r != AllRoles&^Offline {
+		t.Errorf("with a monitor a process has the roles %s", r)
+	}
 	for _, names := range [][]string{{}, {"serve", "srve"}} {
-		if _, err := ParseRoles(names); err == nil || !strings.Contains(err.Error(), "roles are ingest, process, serve, offline") {
+		if _, err := ParseRoles(names); err == nil || !strings.Contains(err.Error(), "roles are ingest, process, serve, offline, monitor") {
 			t.Errorf("ParseRoles(%q) = %v", names, err)
 		}
 	}

@@ -17,18 +17,24 @@ const (
 	Process
 	Serve
 	Offline
+	Monitor
 
-	AllRoles = Ingest | Process | Serve | Offline
+	AllRoles = Ingest | Process | Serve | Offline | Monitor
 )
 
-var roleNames = []string{"ingest", "process", "serve", "offline"} // in the order of the bits
+var roleNames = []string{"ingest", "process", "serve", "offline", "monitor"} // in the order of the bits
 
-// DefaultRoles are those that a plane has use for: all, without Offline where no offline store is named.
+// DefaultRoles are those that a plane has use for: all, without Offline where no offline store is named, and without
+// Monitor where no monitor is defined.
 func DefaultRoles(p *config.Plane) Roles {
+	roles := AllRoles
 	if p.Connections.ClickHouse == nil && p.Connections.Parquet == nil {
-		return AllRoles &^ Offline
+		roles &^= Offline
 	}
-	return AllRoles
+	if len(p.Monitors) == 0 {
+		roles &^= Monitor
+	}
+	return roles
 }
 
 // ParseRoles returns the set of the named roles.

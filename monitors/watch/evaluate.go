@@ -78,14 +78,15 @@ func (w *Watch) Advance() ([]Judgement, error) {
 			out = append(out, j)
 		}
 	}
-	w.prune(t)
+	w.prune()
 	return out, nil
 }
 
-func (w *Watch) prune(t int64) {
+func (w *Watch) prune() {
+	oldest := w.oldest()
 	for b, of := range w.panes {
 		for k := range of {
-			if k.start < t-w.keep {
+			if k.start < oldest {
 				delete(of, k)
 				w.changed[paneRecord(b, k)] = struct{}{}
 			}

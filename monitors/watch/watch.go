@@ -23,7 +23,7 @@ type Watch struct {
 	model    *config.Model
 	origin   string
 	pane     int64
-	keep     int64 // how far back from stream time panes are kept
+	keep     int64 // how far back from the next window's end panes are kept
 	monitors []*monitor
 	judge    drift.Judge
 
@@ -102,6 +102,12 @@ func (w *Watch) SetBaseline(name string, b *baseline.Baseline) {
 	w.baselines[name] = b
 }
 
+// Knows reports whether a build of a baseline, or a newer one, is known.
+func (w *Watch) Knows(name string, build int64) bool {
+	b := w.baselines[name]
+	return b != nil && b.Build >= build
+}
+
 // Add counts what a profiler has counted.
 func (w *Watch) Add(d *Delta) error {
 	w.clock = max(w.clock, d.Clock)
@@ -150,7 +156,7 @@ func (w *Watch) addPane(b *baseline.Baseline, d *PaneDelta) error {
 	if d.Slice == "" && w.judgedAll(d.Start+w.pane) {
 		w.late += d.Rows
 	}
-	if t := w.StreamTime(); t != Unknown && d.Start < t-w.keep {
+	if d.Start < w.oldest() {
 		return nil // no window that is to be judged reaches it
 	}
 	of := w.panes[b.Name]
@@ -214,6 +220,18 @@ func (w *Watch) begin(start int64) {
 
 // idle reports whether so many windows without inferences were judged that more would say nothing new.
 func (m *monitor) idle() bool { return m.Empty > (m.For+1)*int(m.Size/m.Every) }
+
+// oldest is the start of the first pane that a window reaches which is to be judged.
+func (w *Watch) oldest() int64 {
+	least := int64(math.MaxInt64)
+	for _, m := range w.monitors {
+		if m.Last == 0 {
+			return math.MinInt64 // where it begins is not settled
+		}
+		least = min(least, m.Next-w.keep)
+	}
+	return least
+}
 
 // judgedAll reports whether every monitor has judged a window that ends at t or later.
 func (w *Watch) judgedAll(t int64) bool {

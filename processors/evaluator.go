@@ -1,0 +1,317 @@
+package processors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/freshet-io/freshet/config"
+	"github.com/freshet-io/freshet/monitors/alert"
+	"github.com/freshet-io/freshet/monitors/topics"
+	"github.com/freshet-io/freshet/monitors/watch"
+)
+
+// evaluator adds up what profilers have counted and judges windows. Its state is in memory, and as records in a
+// compacted topic that is written in the same transaction as the offsets it has read, the scores and the alerts: after
+// an abort, or when a partition comes from elsewhere, the state is read from there anew. It is small: see watch.Watch.
+type evaluator struct {
+	*Monitors
+	sess     *session
+	out      outcome
+	tasks    map[int32]*evaluation
+	known    baselineView
+	silenced map[string]alert.Silence
+	failed   atomic.Pointer[error]
+	joined   atomic.Bool
+}
+
+// evaluation is the models of one partition.
+type evaluation struct {
+	partition int32
+	watches   map[string]*watch.Watch
+	late      map[string]uint64
+}
+
+// errAborted ends a session whose transaction was aborted: the state in memory is ahead of the records.
+var errAborted = errors.New("the transaction was aborted; the state is read anew")
+
+func (e *evaluator) run(ctx context.Context) error {
+	return e.sessions(ctx, "evaluate", &e.failed, e.session)
+}
+
+func (e *evaluator) session(ctx context.Context) error {
+	group, topic := e.plane.Prefix+"evaluate", topics.Name(e.plane, topics.Profiles)
+	o := sessionOptions{
+		client: e.client, group: group, txnID: group + "." + e.plane.Processing.InstanceID, topics: []string{topic}, pauseNew: true,
+		batchBytes: map[string]int32{
+			topics.Name(e.plane, topics.State): topics.MaxRecordBytes, topics.Name(e.plane, topics.Scores): topics.MaxRecordBytes, topics.Name(e.plane, topics.Alerts): topics.MaxRecordBytes,
+		},
+	}
+	e.tasks, e.known, e.silenced = map[int32]*evaluation{}, baselineView{}, map[string]alert.Silence{}
+	var err error
+	if e.sess, err = openSession(ctx, o); err != nil {
+		return err
+	}
+	defer e.sess.close()
+	for ctx.Err() == nil {
+		if err := e.step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// step is one transaction: the records of one commit interval, and the windows that they make due.
+func (e *evaluator) step(ctx context.Context) error {
+	e.sess.allowRebalance()
+	if _, err := e.sess.settle(ctx); err != nil {
+		return err
+	}
+	if err := e.reconcile(ctx); err != nil {
+		return err
+	}
+	e.learn()
+	fetches, err := pollSession(ctx, e.sess, 100*time.Millisecond)
+	if err != nil {
+		return err
+	}
+	if fetches.NumRecords() == 0 {
+		return nil
+	}
+	if e.sess.rebalance.Load() {
+		return errAborted // the records that were polled are read again
+	}
+	if err := e.sess.s.Begin(); err != nil {
+		return fmt.Errorf("begin a transaction: %w", err)
+	}
+	e.out.reset()
+	for began := e.now(); ; {
+		if err := e.add(ctx, fetches); err != nil {
+			return err
+		}
+		left := e.plane.Processing.CommitInterval/2 - e.now().Sub(began)
+		if left <= 0 || e.sess.blocked.Load() || ctx.Err() != nil {
+			break
+		}
+		if fetches, err = pollSession(ctx, e.sess, left); err != nil {
+			return err
+		}
+	}
+	return e.judge(ctx)
+}
+
+// reconcile makes the tasks equal to what the client is assigned, and restores those that are new.
+func (e *evaluator) reconcile(ctx context.Context) error {
+	assigned, gained := e.sess.assignment(), e.sess.takeGained()
+	for p := range e.tasks {
+		tp := topicPartition{topics.Name(e.plane, topics.Profiles), p}
+		if _, ok := assigned[tp]; !ok || gained[tp] {
+			delete(e.tasks, p)
+		}
+	}
+	for tp := range assigned {
+		if e.tasks[tp.partition] != nil {
+			continue
+		}
+		t, err := e.restore(ctx, tp.partition)
+		if err != nil {
+			return err
+		}
+		e.tasks[tp.partition] = t
+		e.known, e.silenced = baselineView{}, map[string]alert.Silence{} // the new watches know none
+		e.sess.resume(tp)
+	}
+	e.sess.positioned(assigned)
+	if e.sess.assigned.Load() && e.sess.awaiting(time.Now()) == 0 {
+		e.joined.Store(true)
+		e.failed.Store(nil)
+	}
+	return nil
+}
+
+// restore makes the watches of a partition's models of the state that is recorded.
+func (e *evaluator) restore(ctx context.Context, partition int32) (*evaluation, error) {
+	t := &evaluation{partition: partition, watches: map[string]*watch.Watch{}, late: map[string]uint64{}}
+	for _, m := range e.models {
+		if modelPartition(m) != partition {
+			continue
+		}
+		w, err := watch.New(e.plane, m)
+		if err != nil {
+			return nil, err
+		}
+		t.watches[m.Name] = w
+	}
+	began, records := e.now(), 0
+	err := readTopic(ctx, e.client, topics.Name(e.plane, topics.State), partition, func(rec *kgo.Record) error {
+		records++
+		if w := t.watches[watch.Model(rec.Key)]; w != nil {
+			return w.Restore(rec.Key, rec.Value)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("restore evaluations: %w", err)
+	}
+	if len(t.watches) > 0 {
+		e.logger.Info("evaluations restored", "partition", partition, "records", records, "took", e.now().Sub(began).Round(time.Millisecond))
+	}
+	return t, nil
+}
+
+// learn takes up baselines and silences that have come or gone.
+func (e *evaluator) learn() {
+	e.known.update(e.follower, func(name string) {
+		e.each(func(m *config.Model, w *watch.Watch) { w.SetBaseline(name, e.known.of(name, m)) })
+	})
+	for id, s := range e.follower.silences() {
+		if have, ok := e.silenced[id]; ok && have.End == s.End && have.Start == s.Start {
+			continue
+		}
+		e.silenced[id] = s
+		e.each(func(m *config.Model, w *watch.Watch) {
+			if err := w.SetSilence(s); err != nil {
+				e.logger.Warn("a silence is not taken", "silence", id, "model", m.Name, "err", err)
+			}
+		})
+	}
+}
+
+func (e *evaluator) each(fn func(*config.Model, *watch.Watch)) {
+	for _, t := range e.tasks {
+		for _, m := range e.models {
+			if w := t.watches[m.Name]; w != nil {
+				fn(m, w)
+			}
+		}
+	}
+}
+
+// add counts a batch of profile records.
+func (e *evaluator) add(ctx context.Context, fetches kgo.Fetches) error {
+	for it := fetches.RecordIter(); !it.Done(); {
+		rec := it.Next()
+		t := e.tasks[rec.Partition]
+		if t == nil {
+			return errAborted
+		}
+		w := t.watches[string(rec.Key)]
+		if w == nil {
+			continue // a model that no monitor watches any more
+		}
+		d, err := watch.DecodeDelta(rec.Value)
+		if err == nil && d.Baseline != "" && !w.Knows(d.Baseline, d.Build) {
+			// Its profiler has learnt of the baseline before this process has.
+			if err := e.follower.sync(ctx); err != nil {
+				return err
+			}
+			e.learn()
+		}
+		if err == nil {
+			err = w.Add(d)
+		}
+		if err != nil { // made by another version of this program, or not by it
+			e.met.unreadable.Inc()
+			e.logger.Error("a profile record is left out", "record", taskName(rec.Topic, rec.Partition), "offset", rec.Offset, "err", err)
+		}
+	}
+	return nil
+}
+
+// judge ends the transaction with what the records have brought about.
+func (e *evaluator) judge(ctx context.Context) error {
+	var judged []watch.Judgement
+	for _, t := range e.tasks {
+		for _, m := range e.models {
+			w := t.watches[m.Name]
+			if w == nil {
+				continue
+			}
+			js, err := w.Advance()
+			if err != nil {
+				return fmt.Errorf("model %s: %w", m.Name, err)
+			}
+			judged = append(judged, js...)
+			changes, err := w.Changes()
+			if err != nil {
+				return fmt.Errorf("model %s: %w", m.Name, err)
+			}
+			for _, c := range changes {
+				e.produce(ctx, topics.State, t.partition, c.Key, c.Value)
+			}
+		}
+	}
+	for _, j := range judged {
+		if err := e.tell(ctx, j); err != nil {
+			return err
+		}
+	}
+	began := e.now()
+	committed, err := e.endTransaction(ctx, e.sess, &e.out)
+	e.met.transaction("evaluate", committed, err, e.now().Sub(began))
+	switch {
+	case err != nil:
+		return err
+	case !committed:
+		return errAborted
+	}
+	for _, j := range judged {
+		e.met.judged(j)
+	}
+	for _, t := range e.tasks {
+		for name, w := range t.watches {
+			e.met.late.WithLabelValues(name).Add(float64(w.Late() - t.late[name]))
+			t.late[name] = w.Late()
+			e.met.watching(name, w)
+		}
+	}
+	return nil
+}
+
+// tell produces the scores and messages of a window.
+func (e *evaluator) tell(ctx context.Context, j watch.Judgement) error {
+	for i := range j.Scores {
+		text, err := j.Scores[i].Encode()
+		if err != nil {
+			return err
+		}
+		e.produce(ctx, topics.Scores, modelPartition(j.Monitor.Model), []byte(j.Monitor.Name), text)
+	}
+	for i := range j.Messages {
+		m := &j.Messages[i]
+		text, err := m.Event()
+		if err != nil {
+			return fmt.Errorf("message %s: %w", m.ID, err)
+		}
+		e.logger.Info("alert", "type", m.Type, "monitor", m.Monitor, "group", m.Group, "features", m.Count, "summary", m.Summary)
+		e.produceRecord(ctx, &kgo.Record{
+			Topic: topics.Name(e.plane, topics.Alerts), Key: []byte(m.ID), Value: text,
+			Headers: []kgo.RecordHeader{{Key: "content-type", Value: []byte(alert.EventContentType)}},
+		})
+	}
+	return nil
+}
+
+func (e *evaluator) produce(ctx context.Context, topic string, partition int32, key, value []byte) {
+	e.produceRecord(ctx, &kgo.Record{Topic: topics.Name(e.plane, topic), Partition: partition, Key: slices.Clone(key), Value: value})
+}
+
+func (e *evaluator) produceRecord(ctx context.Context, rec *kgo.Record) {
+	e.sess.s.Produce(context.WithoutCancel(ctx), rec, e.out.produced)
+}
+
+// ready reports why the evaluator is not at work.
+func (e *evaluator) ready() error {
+	if err := e.failed.Load(); err != nil && *err != nil {
+		return fmt.Errorf("evaluator: %w", *err)
+	}
+	if !e.joined.Load() {
+		return errors.New("evaluator: has not joined its group yet")
+	}
+	return nil
+}

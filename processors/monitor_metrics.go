@@ -1,0 +1,91 @@
+package processors
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/freshet-io/freshet/monitors/watch"
+)
+
+// monitorMetrics are those of Monitors. Slices are not among the labels: their values are the model's users', and no
+// bound of theirs is known.
+type monitorMetrics struct {
+	inferences   *prometheus.CounterVec
+	deadLetters  *prometheus.CounterVec
+	late         *prometheus.CounterVec
+	unbaselined  *prometheus.GaugeVec
+	windows      *prometheus.CounterVec
+	effect       *prometheus.GaugeVec
+	threshold    *prometheus.GaugeVec
+	messages     *prometheus.CounterVec
+	streamTime   *prometheus.GaugeVec
+	transactions *prometheus.HistogramVec
+	sessions     *prometheus.CounterVec
+	unreadable   prometheus.Counter
+}
+
+func newMonitorMetrics(reg prometheus.Registerer) *monitorMetrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	}
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
+	}
+	m := &monitorMetrics{
+		inferences:  counter("freshet_monitor_inferences_total", "Inferences that were read and committed, by model.", "model"),
+		deadLetters: counter("freshet_monitor_dead_letters_total", "Inferences that could not be used, by model and class.", "model", "class"),
+		late:        counter("freshet_monitor_late_total", "Inferences that came when every window they belong to first had been judged, by model.", "model"),
+		unbaselined: gauge("freshet_monitor_unbaselined_inferences", "Inferences so far whose model version has no baseline, by model.", "model"),
+		windows:     counter("freshet_monitor_windows_total", "Windows that were judged, by monitor.", "monitor"),
+		effect:      gauge("freshet_monitor_effect", "Effect size of the last window, bias-corrected, over all slices, by monitor, kind and column.", "monitor", "kind", "column"),
+		threshold:   gauge("freshet_monitor_threshold", "Effect size from which on a column has changed, by monitor, kind and column.", "monitor", "kind", "column"),
+		messages:    counter("freshet_monitor_messages_total", "Messages about episodes, by monitor and type.", "monitor", "type"),
+		streamTime:  gauge("freshet_monitor_stream_time_seconds", "How far all inferences have come, as a Unix time, by model.", "model"),
+		transactions: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "freshet_monitor_transaction_end_seconds", Help: "How long the ends of transactions took, by processor and outcome.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2, 16),
+		}, []string{"processor", "outcome"}),
+		sessions: counter("freshet_monitor_sessions_replaced_total", "Sessions that failed and were replaced, by processor.", "processor"),
+		unreadable: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "freshet_monitor_unreadable_profiles_total", Help: "Profile records that could not be read and were left out.",
+		}),
+	}
+	reg.MustRegister(m.inferences, m.deadLetters, m.late, m.unbaselined, m.windows, m.effect, m.threshold, m.messages, m.streamTime, m.transactions, m.sessions, m.unreadable)
+	return m
+}
+
+func (m *monitorMetrics) transaction(processor string, committed bool, err error, took time.Duration) {
+	how := "aborted"
+	switch {
+	case err != nil:
+		how = "failed"
+	case committed:
+		how = "committed"
+	}
+	m.transactions.WithLabelValues(processor, how).Observe(took.Seconds())
+}
+
+func (m *monitorMetrics) judged(j watch.Judgement) {
+	m.windows.WithLabelValues(j.Monitor.Name).Inc()
+	for i := range j.Scores {
+		if s := &j.Scores[i]; s.Slice == "" {
+			m.effect.WithLabelValues(s.Monitor, string(s.Kind), s.Column).Set(float64(s.Effect))
+			m.threshold.WithLabelValues(s.Monitor, string(s.Kind), s.Column).Set(s.Threshold)
+		}
+	}
+	for i := range j.Messages {
+		m.messages.WithLabelValues(j.Monitor.Name, string(j.Messages[i].Type)).Inc()
+	}
+}
+
+func (m *monitorMetrics) watching(model string, w *watch.Watch) {
+	if t := w.StreamTime(); t != watch.Unknown {
+		m.streamTime.WithLabelValues(model).Set(float64(t) / 1e6)
+	}
+	var strays uint64
+	for _, n := range w.Strays() {
+		strays += n
+	}
+	m.unbaselined.WithLabelValues(model).Set(float64(strays))
+}

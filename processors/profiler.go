@@ -1,0 +1,207 @@
+package processors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/freshet-io/freshet/config"
+	"github.com/freshet-io/freshet/ingest"
+	"github.com/freshet-io/freshet/internal/feature"
+	"github.com/freshet-io/freshet/monitors/topics"
+	"github.com/freshet-io/freshet/monitors/watch"
+)
+
+// tickEvery is how often a profiler that has nothing to count tells that time has passed.
+const tickEvery = 5 * time.Second
+
+// profiler counts the inferences of all models into panes. It has no state: what it has counted between two commits and
+// the offsets it has read are one transaction, so that each inference is counted once.
+type profiler struct {
+	*Monitors
+	byTopic map[string]*profiled
+	sess    *session
+	out     outcome
+	known   baselineView
+	ticked  time.Time
+	failed  atomic.Pointer[error]
+	joined  atomic.Bool
+}
+
+// profiled is a model with what its inferences are read and counted with.
+type profiled struct {
+	model       *config.Model
+	reader      *ingest.Reader
+	row         []feature.Value
+	acc         *watch.Accumulator
+	deadLetters string
+	counted     int
+}
+
+func newProfiler(m *Monitors) (*profiler, error) {
+	p := &profiler{Monitors: m, byTopic: map[string]*profiled{}}
+	for _, model := range m.models {
+		rd, err := ingest.NewReader(model.Inferences)
+		if err != nil {
+			return nil, fmt.Errorf("model %s: %w", model.Name, err)
+		}
+		p.byTopic[model.Inferences.Topic] = &profiled{
+			model: model, reader: rd, row: make([]feature.Value, len(model.Inferences.Schema)), deadLetters: ingest.DeadLetterTopic(m.plane, model.Name),
+		}
+	}
+	return p, nil
+}
+
+// run profiles until ctx is done. A session that fails is replaced.
+func (p *profiler) run(ctx context.Context) error {
+	return p.sessions(ctx, "profile", &p.failed, p.session)
+}
+
+func (p *profiler) session(ctx context.Context) error {
+	group := p.plane.Prefix + "profile"
+	o := sessionOptions{
+		client: p.client, group: group, txnID: group + "." + p.plane.Processing.InstanceID, topics: slices.Sorted(maps.Keys(p.byTopic)),
+		batchBytes: map[string]int32{topics.Name(p.plane, topics.Profiles): topics.MaxRecordBytes},
+	}
+	p.known = baselineView{}
+	for _, m := range p.byTopic { // what an earlier session had counted and not committed is counted again
+		m.acc = watch.NewAccumulator(m.model, watch.Pane(p.plane, m.model))
+	}
+	for _, m := range p.byTopic {
+		o.batchBytes[m.deadLetters] = deadLetterBytes
+	}
+	var err error
+	if p.sess, err = openSession(ctx, o); err != nil {
+		return err
+	}
+	defer p.sess.close()
+	for ctx.Err() == nil {
+		if err := p.step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// step is one transaction: what one commit interval brings.
+func (p *profiler) step(ctx context.Context) error {
+	p.sess.allowRebalance()
+	if _, err := p.sess.settle(ctx); err != nil {
+		return err
+	}
+	if p.sess.assigned.Load() {
+		p.joined.Store(true)
+		p.failed.Store(nil)
+	}
+	fetches, err := pollSession(ctx, p.sess, 100*time.Millisecond)
+	if err != nil {
+		return err
+	}
+	if fetches.NumRecords() == 0 && p.now().Sub(p.ticked) < tickEvery {
+		return nil
+	}
+	if p.sess.rebalance.Load() {
+		_, err := p.sess.settle(ctx)
+		return err
+	}
+	read := map[string][]int32{}
+	for tp := range p.sess.assignment() {
+		read[tp.topic] = append(read[tp.topic], tp.partition)
+	}
+	if err := p.sess.s.Begin(); err != nil {
+		return fmt.Errorf("begin a transaction: %w", err)
+	}
+	p.out.reset()
+	p.known.update(p.follower, func(name string) {
+		for _, m := range p.byTopic {
+			m.acc.SetBaseline(name, p.known.of(name, m.model))
+		}
+	})
+	for topic, m := range p.byTopic {
+		m.acc.Partitions(read[topic])
+	}
+	for began := p.now(); ; {
+		p.count(ctx, fetches)
+		left := p.plane.Processing.CommitInterval - p.now().Sub(began)
+		if left <= 0 || p.sess.blocked.Load() || ctx.Err() != nil {
+			break
+		}
+		if fetches, err = pollSession(ctx, p.sess, left); err != nil {
+			return err
+		}
+	}
+	p.produceCounts(context.WithoutCancel(ctx)) // also when the process is to end: it is the last commit
+	return p.end(ctx)
+}
+
+// count reads a batch of inferences.
+func (p *profiler) count(ctx context.Context, fetches kgo.Fetches) {
+	for it := fetches.RecordIter(); !it.Done(); {
+		rec := it.Next()
+		m := p.byTopic[rec.Topic]
+		at, _, bad := m.reader.Read(rec, m.row)
+		if bad != nil {
+			d := ingest.DeadLetter(m.deadLetters, m.model.Name, rec, bad, p.now())
+			d.Partition = rec.Partition
+			p.met.deadLetters.WithLabelValues(m.model.Name, string(bad.Class)).Inc()
+			p.sess.s.Produce(context.WithoutCancel(ctx), d, p.out.produced)
+			continue
+		}
+		m.acc.Add(rec.Partition, m.row, at)
+		m.counted++
+	}
+}
+
+// produceCounts writes what has been counted, and that time has passed.
+func (p *profiler) produceCounts(ctx context.Context) {
+	p.ticked = p.now()
+	topic := topics.Name(p.plane, topics.Profiles)
+	for _, m := range p.byTopic {
+		for _, d := range m.acc.Flush(p.now().UnixMicro()) {
+			p.sess.s.Produce(ctx, &kgo.Record{
+				Topic: topic, Partition: modelPartition(m.model), Key: []byte(m.model.Name), Value: d.AppendBinary(nil),
+			}, p.out.produced)
+		}
+	}
+}
+
+func (p *profiler) end(ctx context.Context) error {
+	began := p.now()
+	committed, err := p.endTransaction(ctx, p.sess, &p.out)
+	p.met.transaction("profile", committed, err, p.now().Sub(began))
+	if err != nil {
+		return err
+	}
+	for _, m := range p.byTopic {
+		if committed {
+			m.acc.Committed()
+			p.met.inferences.WithLabelValues(m.model.Name).Add(float64(m.counted))
+		} else {
+			m.acc.Reset()
+		}
+		m.counted = 0
+	}
+	return nil
+}
+
+// ready reports why the profiler is not at work.
+func (p *profiler) ready() error {
+	if err := p.failed.Load(); err != nil && *err != nil {
+		return fmt.Errorf("profiler: %w", *err)
+	}
+	if !p.joined.Load() {
+		return errors.New("profiler: has not joined its group yet")
+	}
+	return nil
+}
+
+// modelPartition is the partition of a model in every topic by model.
+func modelPartition(m *config.Model) int32 {
+	return ingest.Partition([]byte(m.Name), topics.Partitions)
+}

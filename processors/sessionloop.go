@@ -1,0 +1,124 @@
+package processors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// outcome is the first error of the records that an open transaction has produced. Promises come on the client's
+// goroutines.
+type outcome struct {
+	mu  sync.Mutex
+	err error
+}
+
+// produced is a promise.
+func (o *outcome) produced(_ *kgo.Record, err error) {
+	if err != nil {
+		o.mu.Lock()
+		if o.err == nil {
+			o.err = err
+		}
+		o.mu.Unlock()
+	}
+}
+
+func (o *outcome) reset() {
+	o.mu.Lock()
+	o.err = nil
+	o.mu.Unlock()
+}
+
+func (o *outcome) first() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.err
+}
+
+// pollSession returns what a session has fetched within wait. What passes by itself is no error.
+func pollSession(ctx context.Context, s *session, wait time.Duration) (kgo.Fetches, error) {
+	pollCtx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	fetches := s.s.PollRecords(pollCtx, maxPoll)
+	if fetches.IsClientClosed() {
+		return nil, errors.New("the client is closed")
+	}
+	var failed error
+	fetches.EachError(func(topic string, p int32, err error) {
+		switch {
+		case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), kerr.IsRetriable(err):
+		case errors.Is(err, kerr.OffsetOutOfRange):
+			failed = errors.Join(failed, fmt.Errorf("%s: records were deleted before they were read: %w", taskName(topic, p), err))
+		default:
+			failed = errors.Join(failed, fmt.Errorf("fetch %s: %w", taskName(topic, p), err))
+		}
+	})
+	return fetches, failed
+}
+
+// sessions runs one session after the other until ctx is done; failed tells what ended the last one.
+func (m *Monitors) sessions(ctx context.Context, name string, failed *atomic.Pointer[error], session func(context.Context) error) error {
+	for backoff := 100 * time.Millisecond; ctx.Err() == nil; backoff = min(2*backoff, 5*time.Second) {
+		began := m.now()
+		err := session(ctx)
+		if ctx.Err() != nil {
+			if ended(err) != nil { // what it had not committed is done by the next owner
+				m.logger.Warn("session failed while it was to end", "processor", name, "err", err)
+			}
+			return nil
+		}
+		failed.Store(&err)
+		m.logger.Warn("session failed, a new one is opened", "processor", name, "err", err, "retry_in", backoff)
+		m.met.sessions.WithLabelValues(name).Inc()
+		if m.now().Sub(began) > time.Minute {
+			backoff = 100 * time.Millisecond
+		}
+		select {
+		case <-time.After(backoff):
+		case <-ctx.Done():
+		}
+	}
+	return nil
+}
+
+// endTransaction commits what has been produced, or aborts if a record was refused.
+func (m *Monitors) endTransaction(ctx context.Context, s *session, out *outcome) (committed bool, err error) {
+	if err := s.flush(ctx); err != nil {
+		return false, err
+	}
+	try := kgo.TryCommit
+	if err := out.first(); err != nil {
+		m.logger.Warn("a record was not produced; the transaction is aborted", "err", err)
+		try = kgo.TryAbort
+	}
+	return s.end(ctx, try)
+}
+
+// readTopic reads a partition read-committed from its beginning to the end that it has now.
+func readTopic(ctx context.Context, client []kgo.Opt, topic string, partition int32, fn func(*kgo.Record) error) error {
+	cl, err := kgo.NewClient(append(client[:len(client):len(client)],
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {partition: kgo.NewOffset().AtStart()}}),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(), kgo.FetchMaxBytes(32<<20), kgo.FetchMaxPartitionBytes(16<<20))...)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", taskName(topic, partition), err)
+	}
+	defer cl.Close()
+	tp := topicPartition{topic, partition}
+	at, err := logStarts(ctx, cl, map[topicPartition]bool{tp: true})
+	if err != nil {
+		return err
+	}
+	return readToEnd(ctx, cl, at, func(rec *kgo.Record) error {
+		if rec.Attrs.IsControl() {
+			return nil
+		}
+		return fn(rec)
+	}, func(topicPartition) error { return nil })
+}
