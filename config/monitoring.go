@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"time"
 
 	"github.com/freshet-io/freshet/internal/feature"
@@ -22,6 +23,15 @@ type Model struct {
 	Slices     []int
 	Columns    []Column // what can be watched: the inputs, and the prediction at the end
 	Labels     *Labels
+}
+
+// Intakes returns everything that takes records from outside: the sources, and those of the models' inferences.
+func (p *Plane) Intakes() []*Source {
+	all := slices.Clone(p.Sources)
+	for _, m := range p.Models {
+		all = append(all, m.Inferences)
+	}
+	return all
 }
 
 // Column is one column of a model's inferences that can be watched: a bool, int64, float64 or string.

@@ -43,7 +43,7 @@ func ProducerOptions(p *config.Plane) []kgo.Opt {
 	const least = 64 << 10    // smaller batches would cost more than they are worth
 	const unnamed = 1_000_012 // kgo's default, for a topic that no source names
 	limits := map[string]int32{}
-	for _, s := range slices.Concat(p.Sources, inferences(p)) {
+	for _, s := range p.Intakes() {
 		limits[s.Topic] = max(limits[s.Topic], int32(min(max(s.MaxRecordBytes+overhead, least), 1<<30)))
 	}
 	return []kgo.Opt{
@@ -57,15 +57,6 @@ func ProducerOptions(p *config.Plane) []kgo.Opt {
 		}),
 		kgo.ProducerLinger(time.Millisecond),
 	}
-}
-
-// inferences returns the sources of the models' inference events.
-func inferences(p *config.Plane) []*config.Source {
-	var all []*config.Source
-	for _, m := range p.Models {
-		all = append(all, m.Inferences)
-	}
-	return all
 }
 
 // Options are the limits of a Gateway. A zero field takes its default.
@@ -193,7 +184,7 @@ func NewGateway(p *config.Plane, producer Producer, opts Options, logger *slog.L
 	if err := g.sources.add(p.Sources, events, unknown); err != nil {
 		return nil, err
 	}
-	return g, g.models.add(inferences(p), events, unknown)
+	return g, g.models.add(p.Intakes()[len(p.Sources):], events, unknown)
 }
 
 func (s *gatewaySources) add(sources []*config.Source, events, unknown *prometheus.CounterVec) error {

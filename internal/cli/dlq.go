@@ -42,13 +42,13 @@ type dlqPlace struct {
 func (p *dlqPlace) addFlags(cmd *cobra.Command) {
 	addConnections(cmd, &p.connections)
 	cmd.Flags().StringSliceVar(&p.brokers, "brokers", nil, "Kafka to read instead of the definition's, as for a plane of 'freshet dev'")
-	cmd.Flags().StringVar(&p.source, "source", "", "only dead letters of this source")
+	cmd.Flags().StringVar(&p.source, "source", "", "only dead letters of this source or model")
 }
 
 // sources returns the sources that are meant: one, or all.
 func (p *dlqPlace) sources(plane *config.Plane) ([]string, error) {
 	var names []string
-	for _, s := range plane.Sources {
+	for _, s := range plane.Intakes() {
 		names = append(names, s.Name)
 	}
 	if p.source == "" {

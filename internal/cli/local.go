@@ -146,7 +146,7 @@ func (l local) deadLettered(ctx context.Context) (int, error) {
 	}
 	defer client.Close()
 	total := 0
-	for _, s := range l.plane.Sources {
+	for _, s := range l.plane.Intakes() {
 		sum, err := countLetters(ctx, client, ingest.DeadLetterTopic(l.plane, s.Name), ingest.Filter{})
 		if err != nil {
 			return 0, err

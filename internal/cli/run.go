@@ -13,8 +13,10 @@ Roles:
   process  turns events into features: reads the source topics, keeps state, writes to Redis
   serve    answers lookups over HTTP and gRPC
   offline  writes events and the views' logs to ClickHouse and Parquet
+  monitor  profiles models' inferences, judges the monitors and sends alerts
 
-Without --roles a process has all of them, offline only if the definition names an offline store.
+Without --roles a process has all of them, offline only if the definition names an offline
+store, monitor only if it has a monitor.
 
 An interrupt or SIGTERM ends it in order: no new requests, those begun are finished, events accepted are
 written, the last transaction is committed.`
@@ -60,7 +62,7 @@ func (a *app) runCommand() *cobra.Command {
 	}
 	addConnections(cmd, &connections)
 	f := cmd.Flags()
-	f.StringSliceVar(&roles, "roles", nil, "what this process does: ingest, process, serve, offline; default: all that the definition has use for")
+	f.StringSliceVar(&roles, "roles", nil, "what this process does: ingest, process, serve, offline, monitor; default: all that the definition has use for")
 	f.BoolVar(&createSources, "create-sources", false, "create source topics that do not exist")
 	f.Int32Var(&partitions, "source-partitions", 12, "partitions of the source topics that --create-sources creates")
 	f.BoolVar(&acceptGap, "accept-gap", false, "go on where events were lost to a topic's retention, and record the gap")
