@@ -11,7 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/freshet-io/freshet/internal/kafka"
 )
 
 // topicPartition names a partition.
@@ -131,7 +132,7 @@ func skipHoles(ctx context.Context, cl *kgo.Client, at, ends map[topicPartition]
 		if at[tp] >= end {
 			continue
 		}
-		empty, err := emptyBetween(ctx, cl, tp, at[tp], end)
+		empty, err := kafka.EmptyBetween(ctx, cl, tp.topic, tp.partition, at[tp], end)
 		if err != nil {
 			if kerr.IsRetriable(err) {
 				continue
@@ -143,42 +144,4 @@ func skipHoles(ctx context.Context, cl *kgo.Client, at, ends map[topicPartition]
 		}
 	}
 	return nil
-}
-
-// emptyBetween asks the leader of a partition with a bare fetch whether [from, end) is stable and holds no batch.
-func emptyBetween(ctx context.Context, cl *kgo.Client, tp topicPartition, from, end int64) (bool, error) {
-	topics, err := kadm.NewClient(cl).ListTopics(ctx, tp.topic)
-	if err != nil {
-		return false, err
-	}
-	leader := topics[tp.topic].Partitions[tp.partition].Leader
-	req := kmsg.NewPtrFetchRequest()
-	req.MaxWaitMillis, req.MinBytes, req.MaxBytes, req.IsolationLevel = 100, 1, 1<<20, 1
-	req.SessionEpoch = -1
-	rt := kmsg.NewFetchRequestTopic()
-	rt.Topic, rt.TopicID = tp.topic, topics[tp.topic].ID
-	rp := kmsg.NewFetchRequestTopicPartition()
-	rp.Partition, rp.FetchOffset, rp.PartitionMaxBytes = tp.partition, from, 1<<20
-	rt.Partitions = append(rt.Partitions, rp)
-	req.Topics = append(req.Topics, rt)
-	kresp, err := cl.Broker(int(leader)).RetriableRequest(ctx, req)
-	if err != nil {
-		return false, err
-	}
-	resp := kresp.(*kmsg.FetchResponse)
-	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
-		return false, err
-	}
-	for _, t := range resp.Topics {
-		for _, p := range t.Partitions {
-			if p.Partition != tp.partition {
-				continue
-			}
-			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-				return false, err
-			}
-			return len(p.RecordBatches) == 0 && p.LastStableOffset >= end, nil
-		}
-	}
-	return false, nil
 }

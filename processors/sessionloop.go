@@ -10,6 +10,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/freshet-io/freshet/internal/kafka"
 )
 
 // outcome is the first error of the records that an open transaction has produced. Promises come on the client's
@@ -101,24 +103,23 @@ func (m *Monitors) endTransaction(ctx context.Context, s *session, out *outcome)
 	return s.end(ctx, try)
 }
 
-// readTopic reads a partition read-committed from its beginning to the end that it has now.
+// readTopic reads a partition read-committed from its beginning to the end that it has now, transactions in flight
+// included.
 func readTopic(ctx context.Context, client []kgo.Opt, topic string, partition int32, fn func(*kgo.Record) error) error {
-	cl, err := kgo.NewClient(append(client[:len(client):len(client)],
-		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {partition: kgo.NewOffset().AtStart()}}),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(), kgo.FetchMaxBytes(32<<20), kgo.FetchMaxPartitionBytes(16<<20))...)
+	cl, err := kgo.NewClient(client...)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", taskName(topic, partition), err)
 	}
 	defer cl.Close()
 	tp := topicPartition{topic, partition}
-	at, err := logStarts(ctx, cl, map[topicPartition]bool{tp: true})
+	of := map[topicPartition]bool{tp: true}
+	starts, err := logStarts(ctx, cl, of)
 	if err != nil {
 		return err
 	}
-	return readToEnd(ctx, cl, at, func(rec *kgo.Record) error {
-		if rec.Attrs.IsControl() {
-			return nil
-		}
-		return fn(rec)
-	}, func(topicPartition) error { return nil })
+	ends, err := highWatermarks(ctx, cl, of)
+	if err != nil {
+		return err
+	}
+	return kafka.ReadSpans(ctx, client, topic, map[int32]kafka.Span{partition: {From: starts[tp], To: ends[tp]}}, fn)
 }

@@ -1,0 +1,44 @@
+package watch
+
+import (
+	"fmt"
+
+	"github.com/freshet-io/freshet/monitors/alert"
+	"github.com/freshet-io/freshet/monitors/profile"
+)
+
+// Pair is the two sides of a series of the window that a monitor judged last.
+type Pair struct {
+	alert.Series
+	Window             alert.Window
+	Against            string           // the baseline or the earlier window, for people
+	Reference, Current *profile.Profile // on the same bins
+}
+
+// Last returns what the window that a monitor judged last compared, in the order of its scores: none before its first
+// window, without its baseline. Where the baseline has been replaced since, what came before is not in it; of an earlier
+// window its panes are, as far as they are kept.
+func (w *Watch) Last(name string) ([]Pair, error) {
+	m := w.monitor(name)
+	if m == nil {
+		return nil, fmt.Errorf("model %s has no monitor %s", w.model.Name, name)
+	}
+	b := w.baselines[m.Bins.Name]
+	if m.Last == 0 || b == nil {
+		return nil, nil
+	}
+	cur, err := w.sum(b, m.Size.Microseconds(), m.Last)
+	if err != nil {
+		return nil, err
+	}
+	compared, err := w.compare(m, b, cur)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Pair, len(compared))
+	for i, c := range compared {
+		out[i] = Pair{Series: c.series, Window: c.window, Against: c.against}
+		out[i].Reference, out[i].Current = c.result.Profiles()
+	}
+	return out, nil
+}
