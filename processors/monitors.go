@@ -44,6 +44,8 @@ type Monitors struct {
 	now      func() time.Time
 	met      *monitorMetrics
 	follower *follower
+	// partitions are how many the topics of inferences had at the start.
+	partitions map[string]int32
 
 	profiler  *profiler
 	evaluator *evaluator
@@ -118,7 +120,9 @@ func (m *Monitors) prepareTopics(ctx context.Context, o MonitorOptions) error {
 		return err
 	}
 	specs := topics.Specs(m.plane)
+	m.partitions = map[string]int32{}
 	for _, model := range m.models {
+		m.partitions[model.Inferences.Topic] = found[model.Inferences.Topic].Partitions
 		specs = append(specs, deadLetterSpec(ingest.DeadLetterTopic(m.plane, model.Name), found[model.Inferences.Topic].Partitions))
 	}
 	return kafka.EnsureTopics(ctx, adm, o.Kafka, specs)

@@ -41,6 +41,7 @@ type profiled struct {
 	row         []feature.Value
 	acc         *watch.Accumulator
 	deadLetters string
+	partitions  int32
 	counted     int
 }
 
@@ -53,6 +54,7 @@ func newProfiler(m *Monitors) (*profiler, error) {
 		}
 		p.byTopic[model.Inferences.Topic] = &profiled{
 			model: model, reader: rd, row: make([]feature.Value, len(model.Inferences.Schema)), deadLetters: ingest.DeadLetterTopic(m.plane, model.Name),
+			partitions: m.partitions[model.Inferences.Topic],
 		}
 	}
 	return p, nil
@@ -124,7 +126,7 @@ func (p *profiler) step(ctx context.Context) error {
 		}
 	})
 	for topic, m := range p.byTopic {
-		m.acc.Partitions(read[topic])
+		m.acc.Partitions(read[topic], m.partitions)
 	}
 	for began := p.now(); ; {
 		p.count(ctx, fetches)

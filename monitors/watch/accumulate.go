@@ -39,6 +39,7 @@ func gcd(a, b time.Duration) time.Duration {
 type Accumulator struct {
 	model     *config.Model
 	pane      int64
+	total     int32 // partitions of the topic
 	byVersion map[string]*counting
 	names     map[string]string // of baselines, to their versions
 	marks     map[int32]int64
@@ -113,8 +114,9 @@ func (a *Accumulator) SetBaseline(name string, b *baseline.Baseline) {
 	a.names[name] = b.Version
 }
 
-// Partitions sets which partitions are read: those that are new are unknown until an inference comes.
-func (a *Accumulator) Partitions(read []int32) {
+// Partitions sets which partitions are read, of how many: those that are new are unknown until an inference comes.
+func (a *Accumulator) Partitions(read []int32, total int32) {
+	a.total = total
 	for _, p := range read {
 		if _, ok := a.marks[p]; !ok {
 			a.marks[p] = Unknown
@@ -266,7 +268,7 @@ func (c *counting) flush(key paneKey) PaneDelta {
 }
 
 func (a *Accumulator) delta(clock int64) *Delta {
-	d := &Delta{Clock: clock}
+	d := &Delta{Clock: clock, Total: a.total}
 	for _, p := range slices.Sorted(maps.Keys(a.marks)) {
 		d.Marks = append(d.Marks, Mark{p, a.marks[p]})
 	}

@@ -13,6 +13,7 @@ const Unknown = math.MinInt64
 // Delta is what a profiler has counted between two commits, or, without panes, that time has passed.
 type Delta struct {
 	Clock    int64  // the profiler's clock, microseconds UTC
+	Total    int32  // how many partitions the inference topic has, whoever reads them
 	Marks    []Mark // of the partitions that the profiler reads
 	Baseline string // on whose bins the panes are counted; "" without panes
 	Build    int64
@@ -41,7 +42,10 @@ type Stray struct {
 	Rows    uint64
 }
 
-// deltaVersion is the first byte of an encoded Delta. The rest: clock (varint), the number of marks and for each its
+// maxPartitions bounds what a record can make a reader believe of a topic.
+const maxPartitions = 100_000
+
+// deltaVersion is the first byte of an encoded Delta. The rest: clock (varint), total (uvarint), the number of marks and for each its
 // partition (uvarint) and watermark (varint), baseline (a uvarint length and its bytes), build (varint), the number of
 // panes and for each its start (varint), slice, rows (uvarint) and columns (their number, and the length and bytes of
 // each), the number of strays and for each its version and rows.
@@ -50,6 +54,7 @@ const deltaVersion = 1
 // AppendBinary appends the delta's encoding.
 func (d *Delta) AppendBinary(dst []byte) []byte {
 	dst = binary.AppendVarint(append(dst, deltaVersion), d.Clock)
+	dst = binary.AppendUvarint(dst, uint64(d.Total))
 	dst = binary.AppendUvarint(dst, uint64(len(d.Marks)))
 	for _, m := range d.Marks {
 		dst = binary.AppendUvarint(dst, uint64(m.Partition))
@@ -91,9 +96,9 @@ func DecodeDelta(data []byte) (*Delta, error) {
 	if v := r.take(1); v != nil && v[0] != deltaVersion {
 		return nil, fmt.Errorf("decode a profile record: version %d is not known", v[0])
 	}
-	d := &Delta{Clock: r.varint()}
+	d := &Delta{Clock: r.varint(), Total: int32(min(r.uvarint(), maxPartitions))}
 	for range r.count() {
-		d.Marks = append(d.Marks, Mark{Partition: int32(r.uvarint() & math.MaxInt32), Watermark: r.varint()})
+		d.Marks = append(d.Marks, Mark{Partition: int32(min(r.uvarint(), maxPartitions)), Watermark: r.varint()})
 	}
 	d.Baseline, d.Build = r.text(), r.varint()
 	for range r.count() {

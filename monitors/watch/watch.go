@@ -110,14 +110,12 @@ func (w *Watch) Knows(name string, build int64) bool {
 
 // Add counts what a profiler has counted.
 func (w *Watch) Add(d *Delta) error {
-	w.clock = max(w.clock, d.Clock)
+	w.pass(d.Clock)
+	for p := range d.Total {
+		w.mark(p, d.Clock)
+	}
 	for _, m := range d.Marks {
-		have := w.marks[m.Partition]
-		if have == nil {
-			have = &mark{At: Unknown, Since: d.Clock}
-			w.marks[m.Partition] = have
-			w.markDirty = true
-		}
+		have := w.mark(m.Partition, d.Clock)
 		if m.Watermark > have.At {
 			have.At, have.Since = m.Watermark, max(have.Since, d.Clock)
 			w.markDirty = true
@@ -147,6 +145,31 @@ func (w *Watch) Add(d *Delta) error {
 		}
 	}
 	return nil
+}
+
+// unwatchedAfter is after how long without a record of any profiler there was none: they tell the time more often.
+const unwatchedAfter = 15 * time.Second
+
+// pass moves the clock on. A time in which no profiler ran makes no partition idle: what came in it has yet to be read.
+func (w *Watch) pass(clock int64) {
+	if gap := clock - w.clock; w.clock != 0 && gap > unwatchedAfter.Microseconds() {
+		for _, m := range w.marks {
+			m.Since += gap
+		}
+		w.markDirty = true
+	}
+	w.clock = max(w.clock, clock)
+}
+
+// mark returns a partition's mark; one that nobody has told of before is unknown, and not idle yet.
+func (w *Watch) mark(p int32, clock int64) *mark {
+	m := w.marks[p]
+	if m == nil {
+		m = &mark{At: Unknown, Since: max(clock, w.clock)}
+		w.marks[p] = m
+		w.markDirty = true
+	}
+	return m
 }
 
 func (w *Watch) addPane(b *baseline.Baseline, d *PaneDelta) error {

@@ -136,7 +136,7 @@ func newPlant(t testing.TB, p *config.Plane, b *baseline.Baseline) *plant {
 	if b != nil {
 		x.acc.SetBaseline(b.Name, b)
 	}
-	x.acc.Partitions([]int32{0, 1})
+	x.acc.Partitions([]int32{0, 1}, 2)
 	x.restart()
 	return x
 }
@@ -327,7 +327,7 @@ func TestSilenceOfAStreamIsToldOnce(t *testing.T) {
 	s := newStream(p, 4)
 	x := newPlant(t, p, s.baseline(t, 5000))
 	x.run(s, 0, time.Hour, nil)
-	for at := start + time.Hour.Microseconds(); at < start+3*time.Hour.Microseconds(); at += 30 * gap {
+	for at := start + time.Hour.Microseconds(); at < start+3*time.Hour.Microseconds(); at += 10 * gap {
 		x.commit(at) // only time passes
 	}
 	judged := len(x.out)
@@ -352,7 +352,9 @@ func TestVersionsWithoutABaselineAreCountedAndNotGuessed(t *testing.T) {
 			row[1] = feature.StringValue("2")
 		}
 	})
-	x.commit(start + time.Hour.Microseconds())
+	for at := start + 30*time.Minute.Microseconds(); at < start+time.Hour.Microseconds(); at += 10 * gap {
+		x.commit(at)
+	}
 	var rows uint64
 	for _, n := range x.watch.Strays() {
 		rows += n
@@ -384,15 +386,57 @@ func TestAnAbortedTransactionCountsOnce(t *testing.T) {
 		}
 		x.acc.Add(0, r, start+int64(i)*gap)
 	}
-	x.commit(start + 1300*gap)
-	x.commit(start + 1400*gap)
+	for k := range int64(20) {
+		x.commit(start + (1300+10*k)*gap)
+	}
 	if len(x.out) < 2 || x.out[0].Rows != 600 || x.out[1].Rows != 600 {
 		t.Errorf("judged %+v", x.out)
 	}
 }
 
+// A partition that another process reads, or that nobody reads yet, is waited for, and so is what came while no
+// profiler ran at all.
+func TestPartitionsThatAreNotHeardOfAreWaitedFor(t *testing.T) {
+	p := loadPlane(t, "10m", "skew: {baseline: scorer_1}")
+	s := newStream(p, 8)
+	x := newPlant(t, p, s.baseline(t, 5000))
+	x.acc.Partitions([]int32{0}, 2)
+	clock := start + time.Hour.Microseconds()
+	send := func(partition int32, from, to time.Duration) {
+		for at := start + from.Microseconds(); at < start+to.Microseconds(); at += gap {
+			x.acc.Add(partition, s.row(at, nil), at)
+		}
+	}
+	send(0, 0, 30*time.Minute)
+	x.commit(clock)
+	if len(x.out) > 0 {
+		t.Fatal("windows were judged before the second partition was heard of")
+	}
+	clock += time.Hour.Microseconds() // nobody runs
+	x.acc.Partitions([]int32{0}, 2)
+	x.commit(clock)
+	if len(x.out) > 0 {
+		t.Fatal("the time without a profiler made a partition idle")
+	}
+	x.acc.Partitions([]int32{0, 1}, 2)
+	send(1, 0, 30*time.Minute)
+	x.commit(clock + 5*gap)
+	if len(x.out) != 2 || x.out[0].Rows != 1200 || x.out[1].Rows != 1200 {
+		t.Errorf("judged %+v", x.out)
+	}
+	send(0, 30*time.Minute, 50*time.Minute)
+	for k := range 9 {
+		clock += 5 * gap
+		send(0, 50*time.Minute+time.Duration(k)*time.Second, 50*time.Minute+time.Duration(k+1)*time.Second)
+		x.commit(clock)
+	}
+	if len(x.out) != 5 || x.out[3].Rows != 600 {
+		t.Errorf("an idle partition holds stream time up: %d windows judged", len(x.out))
+	}
+}
+
 func FuzzDecodeDelta(f *testing.F) {
-	d := &Delta{Clock: 5, Marks: []Mark{{0, 7}, {3, Unknown}}, Baseline: "b", Build: 9, Panes: []PaneDelta{{Start: -5, Slice: "a=b", Rows: 3, Columns: [][]byte{{1, 2}, nil}}}, Strays: []Stray{{"2", 4}}}
+	d := &Delta{Clock: 5, Total: 4, Marks: []Mark{{0, 7}, {3, Unknown}}, Baseline: "b", Build: 9, Panes: []PaneDelta{{Start: -5, Slice: "a=b", Rows: 3, Columns: [][]byte{{1, 2}, nil}}}, Strays: []Stray{{"2", 4}}}
 	f.Add(d.AppendBinary(nil))
 	f.Add([]byte{deltaVersion})
 	f.Fuzz(func(t *testing.T, data []byte) {
