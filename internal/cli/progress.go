@@ -58,6 +58,16 @@ func (p *progress) set(done int64) {
 	fmt.Fprintf(p.w, "%s: %s of %s, %s %s/s\n", p.what, thousands(done), thousands(p.total), thousands(perSecond(done, time.Since(p.start))), p.unit)
 }
 
+// grow shows that done are done, of at least as many: the total was an estimate, or is not known.
+func (p *progress) grow(done int64) {
+	if done > p.total {
+		if p.total = done; p.bar != nil {
+			p.bar.ChangeMax64(done)
+		}
+	}
+	p.set(done)
+}
+
 // finish takes the bar away.
 func (p *progress) finish() {
 	if p.bar != nil {

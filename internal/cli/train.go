@@ -204,7 +204,7 @@ func trainOutput(plane *config.Plane, name string) (train.Output, error) {
 
 // trainSpine opens a file, or asks ClickHouse.
 func trainSpine(ctx context.Context, plane *config.Plane, spine string) (train.Spine, error) {
-	if first := strings.ToUpper(strings.TrimSpace(spine)); !strings.HasPrefix(first, "SELECT") && !strings.HasPrefix(first, "WITH ") {
+	if !isQuery(spine) {
 		return train.OpenSpine(spine)
 	}
 	if plane.Connections.ClickHouse == nil {

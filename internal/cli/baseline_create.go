@@ -1,0 +1,182 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/freshet-io/freshet/config"
+	"github.com/freshet-io/freshet/monitors/baseline"
+	"github.com/freshet-io/freshet/monitors/profile"
+	"github.com/freshet-io/freshet/offline/train"
+)
+
+const baselineCreateLong = `Create makes a baseline of the definition from the data that the model was trained on, and replaces the one of that
+name. Columns are found by the names that the model has them under (or view__feature); fields of the model's slices
+make slices. Columns that are not there are named in a warning and not watched; values of another type count as such.
+
+--from takes a .parquet or .csv file of any size (the first line names the columns; an empty field is null), or a
+SELECT for the definition's ClickHouse. --from-topic takes the model's own inferences of a time instead, of
+the baseline's version where it has one.`
+
+// createFlags are what the command was asked.
+type createFlags struct {
+	from         string
+	fromTopic    bool
+	since, until string
+	rows         uint64
+	nulls        []string
+}
+
+func (a *app) baselineCreateCommand() *cobra.Command {
+	var place monitorPlace
+	var flags createFlags
+	cmd := &cobra.Command{
+		Use:   "create NAME [FILE...]",
+		Short: "Make a baseline from training data, or from inferences",
+		Long:  baselineCreateLong,
+		Example: `  freshet baseline create delays_1 plane.yaml --from train.parquet
+  freshet baseline create delays_1 plane.yaml --from train.csv --null NA
+  freshet baseline create delays_1 plane.yaml --from-topic --since 24h`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := flags.check(cmd.Flags().Changed); err != nil {
+				return usageError(err)
+			}
+			return a.withMonitored(cmd.Context(), args[1:], &place, func(m *monitored) error {
+				return a.createBaseline(cmd.Context(), m, args[0], flags)
+			})
+		},
+	}
+	place.addFlags(cmd)
+	f := cmd.Flags()
+	f.StringVar(&flags.from, "from", "", "a .parquet or .csv file, or a SELECT for ClickHouse")
+	f.BoolVar(&flags.fromTopic, "from-topic", false, "the model's inferences")
+	f.StringVar(&flags.since, "since", "24h", "with --from-topic: only inferences of this time or later: RFC 3339, or how long ago (2h, 7d)")
+	f.StringVar(&flags.until, "until", "", "with --from-topic: only inferences before this time")
+	f.Uint64Var(&flags.rows, "rows", 0, "at most so many rows, the first; 0 for all")
+	f.StringSliceVar(&flags.nulls, "null", nil, "texts that are null in a CSV file, besides nothing: NA,NULL")
+	return cmd
+}
+
+func (f *createFlags) check(given func(string) bool) error {
+	switch {
+	case (f.from == "") == !f.fromTopic:
+		return errors.New("give one of --from and --from-topic")
+	case !f.fromTopic && (given("since") || given("until")):
+		return errors.New("--since and --until are for --from-topic")
+	}
+	return nil
+}
+
+// baselineRows is where a baseline comes from: a file, a query or a topic.
+type baselineRows interface {
+	definition(d baseline.Definition) baseline.Definition
+	each(fn rowFunc) error
+}
+
+func (a *app) createBaseline(ctx context.Context, m *monitored, name string, f createFlags) error {
+	def, err := m.baselineNamed(name)
+	if err != nil {
+		return err
+	}
+	made, warnings, err := m.baselines(ctx)
+	if err != nil {
+		return err
+	}
+	a.warn(warnings)
+	// A clock that was set back does not make a new baseline older than the one that it replaces.
+	build := time.Now().UnixMicro()
+	if old := made[name]; old != nil {
+		build = max(build, old.Build+1)
+	}
+	d := baseline.Definition{Name: name, Model: def.Model.Name, Version: def.Version, Build: build}
+	rows, after, err := a.rowsOf(ctx, m, def, f, &d)
+	if err != nil {
+		return err
+	}
+	b, err := baseline.Make(rows.definition(d), rows.each)
+	a.warn(after())
+	if err != nil {
+		return err
+	}
+	a.warn(otherTypes(b))
+	records, err := baseline.Records(b)
+	if err != nil {
+		return err
+	}
+	if err := m.produce(ctx, records); err != nil {
+		return err
+	}
+	return a.printBaseline(b)
+}
+
+// rowsOf opens what a baseline is made from and says so in d; after ends the progress and returns what was left out.
+func (a *app) rowsOf(ctx context.Context, m *monitored, def *config.Baseline, f createFlags, d *baseline.Definition) (rows baselineRows, after func() []string, err error) {
+	if f.fromTopic {
+		r := &inferenceRows{ctx: ctx, opts: m.opts, model: def.Model, version: def.Version, limit: f.rows}
+		now := time.Now()
+		if r.since, err = parseWhen(f.since, now); err != nil {
+			return nil, nil, usageError(fmt.Errorf("--since: %w", err))
+		}
+		if f.until != "" {
+			if r.until, err = parseWhen(f.until, now); err != nil {
+				return nil, nil, usageError(fmt.Errorf("--until: %w", err))
+			}
+		}
+		records, err := r.find(m.client)
+		if err != nil {
+			return nil, nil, err
+		}
+		d.From = "inferences of " + def.Model.Inferences.Topic + " since " + r.since.UTC().Format(time.RFC3339)
+		bar := newProgressOf(a.Stderr, a.Terminal, "inferences", "records", records)
+		r.seen = bar.set
+		return r, func() []string { bar.finish(); return r.warnings() }, nil
+	}
+	r := &trainingRows{ctx: ctx, limit: f.rows, nulls: f.nulls, open: func() (train.Spine, error) { return trainSpine(ctx, m.plane, f.from) }}
+	total := int64(f.rows)
+	if isQuery(f.from) {
+		if m.plane.Connections.ClickHouse == nil {
+			return nil, nil, usageError(errors.New("--from: a SELECT needs connections.clickhouse; give a .csv or a .parquet file"))
+		}
+		d.From = "a query"
+	} else {
+		d.From = filepath.Base(f.from)
+		if n, err := countRows(f.from); err != nil {
+			return nil, nil, err
+		} else if total == 0 || n < total {
+			total = n
+		}
+	}
+	missing, err := r.bind(def.Model)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", d.From, err)
+	}
+	if len(missing) > 0 {
+		a.warn([]string{fmt.Sprintf("%s does not have %s: not watched", d.From, strings.Join(missing, ", "))})
+	}
+	bar := newProgressOf(a.Stderr, a.Terminal, "rows", "rows", total)
+	r.seen = bar.grow
+	return r, func() []string { bar.finish(); return nil }, nil
+}
+
+// isQuery tells a query from the name of a file, as a spine's is told.
+func isQuery(from string) bool {
+	first := strings.ToUpper(strings.TrimSpace(from))
+	return strings.HasPrefix(first, "SELECT") || strings.HasPrefix(first, "WITH ")
+}
+
+// otherTypes says which columns have values that are not of the model's type.
+func otherTypes(b *baseline.Baseline) (out []string) {
+	for _, c := range b.Columns {
+		if n := c.Profile.Of(profile.Mistyped); n > 0 {
+			out = append(out, fmt.Sprintf("column %s: %s of %s values are no %s", c.Name, thousands(int64(n)), thousands(int64(b.Rows)), c.Type))
+		}
+	}
+	return out
+}

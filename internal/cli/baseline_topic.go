@@ -1,0 +1,139 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/freshet-io/freshet/config"
+	"github.com/freshet-io/freshet/ingest"
+	"github.com/freshet-io/freshet/internal/feature"
+	"github.com/freshet-io/freshet/internal/kafka"
+	"github.com/freshet-io/freshet/monitors/baseline"
+)
+
+// inferenceRows are a model's inferences of a time, as far as its topic had them at first.
+type inferenceRows struct {
+	ctx          context.Context
+	opts         []kgo.Opt
+	model        *config.Model
+	version      string // only those of this version; "": all
+	since, until time.Time
+	limit        uint64 // of rows; 0: all
+	seen         func(records int64)
+	spans        map[int32]kafka.Span
+
+	// Of the last reading.
+	unreadable, otherVersion uint64
+}
+
+// aheadOfStamp is how much later than its Kafka timestamp an inference may say that it happened.
+const aheadOfStamp = time.Hour
+
+// find fixes what is read and returns how many records that is.
+func (r *inferenceRows) find(client *kgo.Client) (records int64, err error) {
+	topic := r.model.Inferences.Topic
+	if r.spans, err = kafka.Committed(r.ctx, client, topic, r.since.Add(-aheadOfStamp)); err != nil {
+		if errors.Is(err, kafka.ErrNoTopic) {
+			err = notFound(err)
+		}
+		return 0, err
+	}
+	for _, s := range r.spans {
+		records += s.To - s.From
+	}
+	return records, nil
+}
+
+// errEnough ends a reading that has as many rows as are wanted.
+var errEnough = errors.New("enough rows")
+
+// each is a baseline.Rows. It reads one partition after the other, so that a limit gives the same rows each time.
+func (r *inferenceRows) each(fn rowFunc) error {
+	rd, err := ingest.NewReader(r.model.Inferences)
+	if err != nil {
+		return fmt.Errorf("model %s: %w", r.model.Name, err)
+	}
+	r.unreadable, r.otherVersion = 0, 0
+	row := make([]feature.Value, len(r.model.Inferences.Schema))
+	values, fields := make([]feature.Value, len(r.model.Columns)), make([]feature.Value, len(r.model.Slices))
+	records, rows := int64(0), uint64(0)
+	for _, p := range slices.Sorted(maps.Keys(r.spans)) {
+		err := kafka.ReadSpans(r.ctx, r.opts, r.model.Inferences.Topic, map[int32]kafka.Span{p: r.spans[p]}, func(rec *kgo.Record) error {
+			if records++; records%1024 == 0 {
+				r.seen(records)
+			}
+			if !r.wanted(rd, rec, row) {
+				return nil
+			}
+			for i, c := range r.model.Columns {
+				values[i] = row[c.Field]
+			}
+			for i, f := range r.model.Slices {
+				fields[i] = row[f].Clone() // it names a slice, for longer than the record is there
+			}
+			if err := fn(values, fields); err != nil {
+				return err
+			}
+			if rows++; rows == r.limit {
+				return errEnough
+			}
+			return nil
+		})
+		if errors.Is(err, errEnough) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wanted reads a record and reports whether it is a row.
+func (r *inferenceRows) wanted(rd *ingest.Reader, rec *kgo.Record, row []feature.Value) bool {
+	at, _, bad := rd.Read(rec, row)
+	if bad != nil {
+		r.unreadable++
+		return false
+	}
+	if at < r.since.UnixMicro() || !r.until.IsZero() && at >= r.until.UnixMicro() {
+		return false
+	}
+	version := ""
+	if v := r.model.Version; v >= 0 && row[v].Type() == feature.String {
+		version = row[v].Str()
+	}
+	if r.version != "" && version != r.version {
+		r.otherVersion++
+		return false
+	}
+	return true
+}
+
+// warnings say what was left out.
+func (r *inferenceRows) warnings() (out []string) {
+	if r.unreadable > 0 {
+		out = append(out, fmt.Sprintf("%s cannot be read, and are left out", plural(int(r.unreadable), "record", "records")))
+	}
+	if r.otherVersion > 0 {
+		out = append(out, fmt.Sprintf("%s not of version %s, and left out", plural(int(r.otherVersion), "inference is", "inferences are"), r.version))
+	}
+	return out
+}
+
+// definition is the baseline that the rows make.
+func (r *inferenceRows) definition(d baseline.Definition) baseline.Definition {
+	for _, c := range r.model.Columns {
+		d.Columns = append(d.Columns, baseline.Column{Name: c.Name, Type: c.Type})
+	}
+	for _, f := range r.model.Slices {
+		d.Fields = append(d.Fields, r.model.Inferences.Schema[f].Name)
+	}
+	return d
+}
