@@ -283,12 +283,5 @@ func (d *Dispatcher) Deliveries() []Delivery {
 	for _, x := range d.outbox.deliveries {
 		all = append(all, x)
 	}
-	slices.SortFunc(all, func(a, b *delivery) int {
-		return cmp.Or(cmp.Compare(a.Order, b.Order), cmp.Compare(a.Channel, b.Channel))
-	})
-	out := make([]Delivery, len(all))
-	for i, x := range all {
-		out[i] = Delivery{x.Channel, x.Message, x.Episode, string(x.Stage), x.Attempts, x.Next, x.Error}
-	}
-	return out
+	return overview(all)
 }
