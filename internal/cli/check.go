@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/freshet-io/freshet/config"
+	"github.com/freshet-io/freshet/monitors/watch"
 )
 
 const checkLong = `Check reads a definition (files, or folders of .yaml files, that together make one plane) and prints
@@ -118,9 +119,39 @@ func printCheck(w io.Writer, p *config.Plane) error {
 	if err := t.print(w); err != nil {
 		return err
 	}
+	if err := printMonitors(w, p); err != nil {
+		return err
+	}
 	if len(p.Warnings) > 0 {
 		fmt.Fprintln(w)
 	}
 	printIssues(w, "warning: ", issueRows(p.Warnings, config.Warning))
+	return nil
+}
+
+// printMonitors shows how each monitor looks, and from which p-value on a change is no chance.
+func printMonitors(w io.Writer, p *config.Plane) error {
+	if len(p.Monitors) == 0 {
+		return nil
+	}
+	t := newTable(left("MONITOR"), left("MODEL"), right("COLUMNS"), right("WINDOW"), right("EVERY"), right("FALSE ALARMS IN 30 DAYS"), right("LEVEL"))
+	var warnings []string
+	for _, m := range p.Monitors {
+		e, err := watch.Expect(m)
+		if err != nil {
+			return err
+		}
+		t.add(m.Name, m.Model.Name, strconv.Itoa(len(m.Columns)), windowText(m.Size), windowText(m.Every), strconv.FormatFloat(m.FalseAlarms, 'g', 3, 64), strconv.FormatFloat(e.Level, 'g', 2, 64))
+		for _, x := range e.Warnings {
+			warnings = append(warnings, "warning: monitor "+m.Name+": "+x)
+		}
+	}
+	fmt.Fprintln(w)
+	if err := t.print(w); err != nil {
+		return err
+	}
+	for _, x := range warnings {
+		fmt.Fprintln(w, x)
+	}
 	return nil
 }

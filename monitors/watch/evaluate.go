@@ -14,7 +14,6 @@ import (
 	"github.com/freshet-io/freshet/monitors/distance"
 	"github.com/freshet-io/freshet/monitors/drift"
 	"github.com/freshet-io/freshet/monitors/profile"
-	"github.com/freshet-io/freshet/monitors/significance"
 )
 
 // lowerCutoff is the part of its threshold under which an effect is well again: between the two nothing changes.
@@ -347,10 +346,7 @@ func (m *monitor) level(compared []*comparison) (float64, error) {
 	if l, ok := m.levels[bucket]; ok {
 		return l, nil
 	}
-	l, err := significance.Schedule{
-		FalseAlarms: m.FalseAlarms, Evaluations: float64(30*24*time.Hour) / float64(m.Every), Step: float64(m.Every) / float64(m.Size),
-		Windows: m.For, Shared: min(1, float64(bucket)/20),
-	}.Level()
+	l, err := schedule(m.Monitor, min(1, float64(bucket)/20)).Level()
 	if err != nil {
 		return 0, err
 	}
