@@ -2,9 +2,10 @@ package watch
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math"
+
+	"github.com/freshet-io/freshet/monitors/wire"
 )
 
 // Unknown is the watermark of a partition of which no inference has been seen.
@@ -60,24 +61,20 @@ func (d *Delta) AppendBinary(dst []byte) []byte {
 		dst = binary.AppendUvarint(dst, uint64(m.Partition))
 		dst = binary.AppendVarint(dst, m.Watermark)
 	}
-	dst = appendText(dst, d.Baseline)
+	dst = wire.AppendBytes(dst, d.Baseline)
 	dst = binary.AppendVarint(dst, d.Build)
 	dst = binary.AppendUvarint(dst, uint64(len(d.Panes)))
 	for i := range d.Panes {
 		p := &d.Panes[i]
 		dst = binary.AppendVarint(dst, p.Start)
-		dst = appendText(dst, p.Slice)
+		dst = wire.AppendBytes(dst, p.Slice)
 		dst = appendColumns(dst, p.Rows, p.Columns)
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(d.Strays)))
 	for _, s := range d.Strays {
-		dst = binary.AppendUvarint(appendText(dst, s.Version), s.Rows)
+		dst = binary.AppendUvarint(wire.AppendBytes(dst, s.Version), s.Rows)
 	}
 	return dst
-}
-
-func appendText(dst []byte, s string) []byte {
-	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
 }
 
 // appendColumns appends the rows and profiles of a pane.
@@ -85,93 +82,41 @@ func appendColumns(dst []byte, rows uint64, columns [][]byte) []byte {
 	dst = binary.AppendUvarint(dst, rows)
 	dst = binary.AppendUvarint(dst, uint64(len(columns)))
 	for _, c := range columns {
-		dst = append(binary.AppendUvarint(dst, uint64(len(c))), c...)
+		dst = wire.AppendBytes(dst, c)
 	}
 	return dst
 }
 
 // DecodeDelta reads what AppendBinary wrote, all of data. Profiles alias data and are not looked into.
 func DecodeDelta(data []byte) (*Delta, error) {
-	r := &reader{data: data}
-	if v := r.take(1); v != nil && v[0] != deltaVersion {
+	r := wire.NewReader(data)
+	if v := r.Take(1); v != nil && v[0] != deltaVersion {
 		return nil, fmt.Errorf("decode a profile record: version %d is not known", v[0])
 	}
-	d := &Delta{Clock: r.varint(), Total: int32(min(r.uvarint(), maxPartitions))}
-	for range r.count() {
-		d.Marks = append(d.Marks, Mark{Partition: int32(min(r.uvarint(), maxPartitions)), Watermark: r.varint()})
+	d := &Delta{Clock: r.Varint(), Total: int32(min(r.Uvarint(), maxPartitions))}
+	for range r.Count() {
+		d.Marks = append(d.Marks, Mark{Partition: int32(min(r.Uvarint(), maxPartitions)), Watermark: r.Varint()})
 	}
-	d.Baseline, d.Build = r.text(), r.varint()
-	for range r.count() {
-		p := PaneDelta{Start: r.varint(), Slice: r.text()}
-		p.Rows, p.Columns = r.columns()
+	d.Baseline, d.Build = r.Text(), r.Varint()
+	for range r.Count() {
+		p := PaneDelta{Start: r.Varint(), Slice: r.Text()}
+		p.Rows, p.Columns = readColumns(r)
 		d.Panes = append(d.Panes, p)
 	}
-	for range r.count() {
-		d.Strays = append(d.Strays, Stray{Version: r.text(), Rows: r.uvarint()})
+	for range r.Count() {
+		d.Strays = append(d.Strays, Stray{Version: r.Text(), Rows: r.Uvarint()})
 	}
-	if r.err == nil && len(r.data) > 0 {
-		r.err = fmt.Errorf("%d bytes are left over", len(r.data))
-	}
-	if r.err != nil {
-		return nil, fmt.Errorf("decode a profile record: %w", r.err)
+	if err := r.End(); err != nil {
+		return nil, fmt.Errorf("decode a profile record: %w", err)
 	}
 	return d, nil
 }
 
-var errShort = errors.New("it ends too early")
-
-// reader reads an encoding until its first error.
-type reader struct {
-	data []byte
-	err  error
-}
-
-func (r *reader) take(n int) []byte {
-	if r.err == nil && (n < 0 || n > len(r.data)) {
-		r.err = errShort
-	}
-	if r.err != nil {
-		return nil
-	}
-	b := r.data[:n:n]
-	r.data = r.data[n:]
-	return b
-}
-
-func (r *reader) uvarint() uint64 {
-	v, n := binary.Uvarint(r.data)
-	if r.take(max(n, 1)); n <= 0 && r.err == nil {
-		r.err = errors.New("a number is too large")
-	}
-	return v
-}
-
-func (r *reader) varint() int64 {
-	v, n := binary.Varint(r.data)
-	if r.take(max(n, 1)); n <= 0 && r.err == nil {
-		r.err = errors.New("a number is too large")
-	}
-	return v
-}
-
-// count reads a number of elements, each of which takes at least a byte.
-func (r *reader) count() int {
-	n := r.uvarint()
-	if n > uint64(len(r.data)) && r.err == nil {
-		r.err = errShort
-	}
-	if r.err != nil {
-		return 0
-	}
-	return int(n)
-}
-
-func (r *reader) text() string { return string(r.take(r.count())) }
-
-func (r *reader) columns() (rows uint64, columns [][]byte) {
-	rows = r.uvarint()
-	for range r.count() {
-		columns = append(columns, r.take(r.count()))
+// readColumns reads what appendColumns appends.
+func readColumns(r *wire.Reader) (rows uint64, columns [][]byte) {
+	rows = r.Uvarint()
+	for range r.Count() {
+		columns = append(columns, r.Bytes())
 	}
 	return rows, columns
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/freshet-io/freshet/monitors/alert"
+	"github.com/freshet-io/freshet/monitors/wire"
 )
 
 // Change is a record of the state (W6): Value is nil for one that is deleted.
@@ -175,14 +176,14 @@ func (w *Watch) restorePane(name string, value []byte) error {
 		delete(w.panes[b], k)
 		return nil
 	}
-	r := &reader{data: value}
-	if v := r.take(1); v != nil && v[0] != paneVersion {
+	r := wire.NewReader(value)
+	if v := r.Take(1); v != nil && v[0] != paneVersion {
 		return fmt.Errorf("version %d is not known", v[0])
 	}
-	p := &pane{build: r.varint()}
-	p.rows, p.columns = r.columns()
-	if r.err != nil {
-		return r.err
+	p := &pane{build: r.Varint()}
+	p.rows, p.columns = readColumns(r)
+	if err := r.End(); err != nil {
+		return err
 	}
 	w.panes[b][k] = p
 	return nil
