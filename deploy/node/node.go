@@ -136,6 +136,9 @@ func (n *node) assemble(ctx context.Context) error {
 	}
 	if n.Roles.Has(Monitor) {
 		n.addMonitors()
+		if err := n.addNotifier(); err != nil {
+			return err
+		}
 	}
 	if n.Roles.Has(Ingest | Serve) {
 		if err := n.addFaces(); err != nil {
