@@ -1,0 +1,221 @@
+package cli
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/freshet-io/freshet/config"
+	"github.com/freshet-io/freshet/monitors/alert"
+	"github.com/freshet-io/freshet/monitors/drift"
+	"github.com/freshet-io/freshet/monitors/report"
+	"github.com/freshet-io/freshet/monitors/topics"
+	"github.com/freshet-io/freshet/monitors/watch"
+)
+
+func (a *app) monitorReportCommand() *cobra.Command {
+	var place monitorPlace
+	var flags scoreFlags
+	var page string
+	cmd := &cobra.Command{
+		Use:   "report NAME [FILE...]",
+		Short: "Write a page of what a monitor has found",
+		Long: `Report writes one page of HTML that loads nothing from anywhere: a table of columns, and for each its effect over
+time and the distributions of the reference and of the last window over each other.`,
+		Example: "  freshet monitor report delays plane.yaml --html report.html\n  freshet monitor report delays plane.yaml --html day.html --column distance --slice all --windows 24",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if page == "" {
+				return usageError(errors.New("give the file to write: --html report.html"))
+			}
+			return a.withMonitored(cmd.Context(), args[1:], &place, func(m *monitored) error {
+				mon, err := m.monitorNamed(args[0])
+				if err != nil {
+					return err
+				}
+				f, err := flags.filter(mon, time.Now())
+				if err != nil {
+					return err
+				}
+				return a.writeReport(cmd.Context(), m, mon, f, page)
+			})
+		},
+	}
+	place.addFlags(cmd)
+	flags.addFlags(cmd, 200)
+	cmd.Flags().StringVar(&page, "html", "", "the file to write")
+	return cmd
+}
+
+func (a *app) writeReport(ctx context.Context, m *monitored, mon *config.Monitor, f scoreFilter, page string) error {
+	every := f
+	if every.slice == "" {
+		every.slice = allSlices // which slices are shown is decided by all of their windows
+	}
+	scores, err := m.scores(ctx, mon, every)
+	if err != nil {
+		return err
+	}
+	if len(scores) == 0 {
+		return notFound(errNotJudged)
+	}
+	pairs, err := m.lastPairs(ctx, mon)
+	if err != nil {
+		return err
+	}
+	p := monitorPage(m.plane, mon, seriesOf(scores, f.slice), pairs)
+	var text bytes.Buffer
+	if err := report.Render(&text, p); err != nil {
+		return err
+	}
+	if err := os.WriteFile(page, text.Bytes(), 0o644); err != nil {
+		return err
+	}
+	if a.json() {
+		return printJSON(a.Stdout, map[string]any{"report": page, "columns": len(p.Columns)})
+	}
+	_, err = fmt.Fprintf(a.Stdout, "%s: %s\n", page, p.Subtitle)
+	return err
+}
+
+// lastPairs restores what the evaluator knows of a model and returns the profiles of the window judged last.
+func (m *monitored) lastPairs(ctx context.Context, mon *config.Monitor) ([]watch.Pair, error) {
+	w, err := watch.New(m.plane, mon.Model)
+	if err != nil {
+		return nil, err
+	}
+	made, _, err := m.baselines(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for name, b := range made {
+		w.SetBaseline(name, b)
+	}
+	err = m.read(ctx, topics.State, modelPartition(mon.Model), time.Time{}, func(rec *kgo.Record) error {
+		if watch.Model(rec.Key) != mon.Model.Name {
+			return nil
+		}
+		return w.Restore(rec.Key, rec.Value)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return w.Last(mon.Name)
+}
+
+// seriesOf puts the scores of each series together, in the order of time. Where no slice is asked for, all rows are shown
+// and slices that have changed in any of the windows.
+func seriesOf(scores []watch.Score, slice string) [][]watch.Score {
+	by, changed := map[alert.Series][]watch.Score{}, map[alert.Series]bool{}
+	var order []alert.Series
+	for _, s := range scores {
+		k := alert.Series{Kind: s.Kind, Column: s.Column, Slice: s.Slice}
+		if by[k] == nil {
+			order = append(order, k)
+		}
+		by[k] = append(by[k], s)
+		changed[k] = changed[k] || drift.Outcome(s.Outcome).Changed()
+	}
+	var out [][]watch.Score
+	for _, k := range order {
+		if slice != "" || k.Slice == "" || changed[k] {
+			out = append(out, by[k])
+		}
+	}
+	worst := func(of []watch.Score) float64 { return times(&of[len(of)-1]) }
+	slices.SortStableFunc(out, func(a, b []watch.Score) int {
+		x, y := drift.Outcome(a[len(a)-1].Outcome).Changed(), drift.Outcome(b[len(b)-1].Outcome).Changed()
+		if x != y {
+			if x {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(worst(b), worst(a))
+	})
+	return out
+}
+
+func monitorPage(plane *config.Plane, mon *config.Monitor, series [][]watch.Score, pairs []watch.Pair) report.Page {
+	p := report.Page{
+		Title:    "Monitor " + mon.Name,
+		Headings: []string{"effect", "threshold", "p", "n ref", "n cur", "n eff", "method"},
+	}
+	ends, changed := map[int64]bool{}, 0
+	last := int64(math.MinInt64)
+	for _, of := range series {
+		for i := range of {
+			ends[of[i].Window.End] = true
+			last = max(last, of[i].Window.End)
+		}
+	}
+	for _, of := range series {
+		c := reportColumn(of, pairs)
+		if of[len(of)-1].Window.End == last && c.Level == report.Bad {
+			changed++
+		}
+		p.Columns = append(p.Columns, c)
+	}
+	p.Subtitle = fmt.Sprintf("%d of %d series changed in the window that ends at %s.", changed, len(series), instant(last))
+	window := windowText(mon.Size)
+	if mon.Every != mon.Size {
+		window += " every " + windowText(mon.Every)
+	}
+	p.Facts = []report.Fact{
+		{Name: "model", Value: mon.Model.Name + " of " + plane.Project},
+		{Name: "window", Value: window},
+		{Name: "shown", Value: plural(len(ends), "window", "windows")},
+		{Name: "baseline", Value: mon.Bins.Name},
+		{Name: "fires after", Value: plural(mon.For, "window", "disjoint windows") + " in a row"},
+	}
+	if mon.Against > 0 {
+		p.Facts = append(p.Facts, report.Fact{Name: "drift against", Value: windowText(mon.Against) + " earlier"})
+	}
+	return p
+}
+
+// reportColumn is a series: its last window in the table, all of them as a line.
+func reportColumn(of []watch.Score, pairs []watch.Pair) report.Column {
+	s := &of[len(of)-1]
+	c := report.Column{
+		Name: seriesName(s.Column, s.Slice), Verdict: s.Outcome, Level: outcomeLevel(s.Outcome), Notes: slices.Clone(s.Notes),
+		Cells: []string{
+			report.Number(float64(s.Effect)), fmt.Sprint(s.Threshold), report.P(float64(s.PAdjusted)), thousands(int64(s.NRef)), thousands(int64(s.NCur)), thousands(int64(s.NEffCur)), s.Method,
+		},
+	}
+	c.Notes = append([]string{fmt.Sprintf("%s against %s", s.Kind, s.Against)}, c.Notes...)
+	for _, m := range s.Movers {
+		c.Movers = append(c.Movers, report.Mover(m))
+	}
+	series := report.Series{Threshold: s.Threshold}
+	for i := range of {
+		series.Times = append(series.Times, instant(of[i].Window.End))
+		series.Scores = append(series.Scores, float64(of[i].Effect))
+	}
+	c.Series = &series
+	for _, p := range pairs {
+		if (p.Series == alert.Series{Kind: s.Kind, Column: s.Column, Slice: s.Slice}) && p.Window == s.Window && p.Reference != nil && p.Current != nil {
+			c.Histogram = report.FromProfiles(p.Reference, p.Current)
+		}
+	}
+	return c
+}
+
+func outcomeLevel(outcome string) report.Level {
+	switch o := drift.Outcome(outcome); {
+	case o.Changed():
+		return report.Bad
+	case o == drift.Stable:
+		return report.Good
+	}
+	return report.Neutral
+}

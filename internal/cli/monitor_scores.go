@@ -1,0 +1,209 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/freshet-io/freshet/config"
+	"github.com/freshet-io/freshet/internal/spell"
+	"github.com/freshet-io/freshet/monitors/drift"
+	"github.com/freshet-io/freshet/monitors/report"
+	"github.com/freshet-io/freshet/monitors/topics"
+	"github.com/freshet-io/freshet/monitors/watch"
+)
+
+// allSlices asks for the scores of every slice.
+const allSlices = "all"
+
+// scoreFlags select scores.
+type scoreFlags struct {
+	column, slice string
+	since, until  string
+	windows       int
+}
+
+func (f *scoreFlags) addFlags(cmd *cobra.Command, windows int) {
+	fs := cmd.Flags()
+	fs.StringVar(&f.column, "column", "", "only this column")
+	fs.StringVar(&f.slice, "slice", "", "only this slice, as region=eu, or 'all' (default: all rows, and the slices that have changed)")
+	fs.StringVar(&f.since, "since", "", "only windows that end at this time or later: RFC 3339, or how long ago (2h, 7d)")
+	fs.StringVar(&f.until, "until", "", "only windows that end at this time or earlier")
+	fs.IntVar(&f.windows, "windows", windows, "at most so many windows, the last; 0 for all")
+}
+
+// scoreFilter selects scores of one monitor. Times are those of windows' ends, in microseconds.
+type scoreFilter struct {
+	column, slice string
+	since, until  int64 // 0: any
+	windows       int   // 0: all
+}
+
+func (f *scoreFlags) filter(mon *config.Monitor, now time.Time) (scoreFilter, error) {
+	out := scoreFilter{column: f.column, slice: f.slice, windows: f.windows}
+	for _, t := range []struct {
+		flag, text string
+		to         *int64
+	}{{"since", f.since, &out.since}, {"until", f.until, &out.until}} {
+		if t.text == "" {
+			continue
+		}
+		at, err := parseWhen(t.text, now)
+		if err != nil {
+			return out, usageError(fmt.Errorf("--%s: %w", t.flag, err))
+		}
+		*t.to = at.UnixMicro()
+	}
+	if f.slice != "" && f.slice != allSlices && !strings.Contains(f.slice, "=") {
+		return out, usageError(fmt.Errorf("--slice: %q is neither FIELD=VALUE nor %s", f.slice, allSlices))
+	}
+	var names []string
+	for _, c := range mon.Columns {
+		names = append(names, mon.Model.Columns[c.Column].Name)
+	}
+	if f.column != "" && !slices.Contains(names, f.column) {
+		return out, notFound(fmt.Errorf("the monitor %s watches no column %q%s", mon.Name, f.column, spell.Suggest(f.column, names)))
+	}
+	return out, nil
+}
+
+func (f *scoreFilter) selects(s *watch.Score) bool {
+	switch {
+	case f.column != "" && s.Column != f.column:
+		return false
+	case f.slice == "":
+		return s.Slice == "" || drift.Outcome(s.Outcome).Changed()
+	}
+	return f.slice == allSlices || s.Slice == f.slice
+}
+
+// scores returns the selected scores of a monitor, ordered by window, column, kind and slice.
+func (m *monitored) scores(ctx context.Context, mon *config.Monitor, f scoreFilter) ([]watch.Score, error) {
+	// Windows are judged after their end, mostly soon: as a rule it does to read what was written lately.
+	if f.windows > 0 {
+		end := time.Now()
+		if f.until > 0 && f.until < end.UnixMicro() {
+			end = time.UnixMicro(f.until)
+		}
+		back := time.Duration(f.windows+1)*mon.Every + mon.Grace + time.Minute
+		byEnd, err := m.readScores(ctx, mon, f, end.Add(-back))
+		if err != nil || len(byEnd) == f.windows {
+			return ordered(byEnd), err
+		}
+	}
+	from := time.Time{}
+	if f.since > 0 {
+		from = time.UnixMicro(f.since)
+	}
+	byEnd, err := m.readScores(ctx, mon, f, from)
+	return ordered(byEnd), err
+}
+
+// readScores returns the scores that were written at a time or later, by their windows' ends.
+func (m *monitored) readScores(ctx context.Context, mon *config.Monitor, f scoreFilter, from time.Time) (map[int64][]watch.Score, error) {
+	byEnd := map[int64][]watch.Score{}
+	err := m.read(ctx, topics.Scores, modelPartition(mon.Model), from, func(rec *kgo.Record) error {
+		if string(rec.Key) != mon.Name {
+			return nil
+		}
+		s, err := watch.DecodeScore(rec.Value)
+		if err != nil {
+			return fmt.Errorf("%s/%d, offset %d: %w", rec.Topic, rec.Partition, rec.Offset, err)
+		}
+		if end := s.Window.End; end < f.since || f.until > 0 && end > f.until {
+			return nil
+		}
+		of := byEnd[s.Window.End]
+		if f.selects(&s) {
+			of = append(of, s)
+		}
+		if byEnd[s.Window.End] = of; f.windows > 0 && len(byEnd) > f.windows {
+			delete(byEnd, slices.Min(slices.Collect(maps.Keys(byEnd))))
+		}
+		return nil
+	})
+	return byEnd, err
+}
+
+func ordered(byEnd map[int64][]watch.Score) (out []watch.Score) {
+	for _, end := range slices.Sorted(maps.Keys(byEnd)) {
+		of := byEnd[end]
+		slices.SortStableFunc(of, func(a, b watch.Score) int {
+			return cmp.Or(cmp.Compare(a.Column, b.Column), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Slice, b.Slice))
+		})
+		out = append(out, of...)
+	}
+	return out
+}
+
+// errNotJudged says what to look at where there are no scores.
+var errNotJudged = errors.New("no window has been judged: is a process with the role monitor running, has the baseline been made, and are there inferences? (freshet monitor list)")
+
+func (a *app) monitorScoresCommand() *cobra.Command {
+	var place monitorPlace
+	var flags scoreFlags
+	cmd := &cobra.Command{
+		Use:   "scores NAME [FILE...]",
+		Short: "Show what windows came to",
+		Example: `  freshet monitor scores delays plane.yaml
+  freshet monitor scores delays --column distance --until 2026-03-01T14:00:00Z
+  freshet monitor scores delays plane.yaml --column distance --slice all --since 24h --windows 0 --output json`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.withMonitored(cmd.Context(), args[1:], &place, func(m *monitored) error {
+				mon, err := m.monitorNamed(args[0])
+				if err != nil {
+					return err
+				}
+				f, err := flags.filter(mon, time.Now())
+				if err != nil {
+					return err
+				}
+				scores, err := m.scores(cmd.Context(), mon, f)
+				if err != nil {
+					return err
+				}
+				return a.printScores(scores)
+			})
+		},
+	}
+	place.addFlags(cmd)
+	flags.addFlags(cmd, 12)
+	return cmd
+}
+
+func (a *app) printScores(scores []watch.Score) error {
+	if a.json() {
+		if scores == nil {
+			scores = []watch.Score{}
+		}
+		return printJSON(a.Stdout, scores)
+	}
+	if len(scores) == 0 {
+		return notFound(errNotJudged)
+	}
+	t := newTable(left("WINDOW ENDS"), left("COLUMN"), left("SLICE"), left("KIND"), left("VERDICT"), left("METHOD"), right("SCORE"), right("EFFECT"), right("THRESHOLD"), right("P"), right("N"), right("N EFF"), left("MOVED MOST"))
+	for i := range scores {
+		s := &scores[i]
+		t.add(instant(s.Window.End), s.Column, s.Slice, string(s.Kind), s.Outcome, s.Method, report.Number(float64(s.Score)), report.Number(float64(s.Effect)),
+			fmt.Sprint(s.Threshold), report.P(float64(s.PAdjusted)), thousands(int64(s.NCur)), thousands(int64(s.NEffCur)), moved(s))
+	}
+	return t.print(a.Stdout)
+}
+
+// moved says what moved most in a column that has changed.
+func moved(s *watch.Score) string {
+	if len(s.Movers) == 0 || !drift.Outcome(s.Outcome).Changed() {
+		return ""
+	}
+	m := s.Movers[0]
+	return fmt.Sprintf("%s: %s -> %s", m.Bin, percentText(m.Ref), percentText(m.Cur))
+}
