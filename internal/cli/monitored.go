@@ -45,16 +45,26 @@ type monitored struct {
 	client *kgo.Client
 }
 
+// planeFiles returns the files that are named, or else where the definition is.
+func (a *app) planeFiles(named []string) ([]string, error) {
+	if len(named) > 0 {
+		return named, nil
+	}
+	if files := filepath.SplitList(a.Getenv(planeVariable)); len(files) > 0 {
+		return files, nil
+	}
+	if _, err := os.Stat(planeFile); err != nil {
+		return nil, usageError(fmt.Errorf("name the definition, or set %s, or have it in %s", planeVariable, planeFile))
+	}
+	return []string{planeFile}, nil
+}
+
 // withMonitored loads the plane of the files, or where none is named of $FRESHET_PLANE or plane.yaml, and calls fn when
 // its Kafka answers.
 func (a *app) withMonitored(ctx context.Context, files []string, p *monitorPlace, fn func(*monitored) error) error {
-	if len(files) == 0 {
-		if files = filepath.SplitList(a.Getenv(planeVariable)); len(files) == 0 {
-			if _, err := os.Stat(planeFile); err != nil {
-				return usageError(fmt.Errorf("name the definition, or set %s, or have it in %s", planeVariable, planeFile))
-			}
-			files = []string{planeFile}
-		}
+	files, err := a.planeFiles(files)
+	if err != nil {
+		return err
 	}
 	plane, err := a.loadPlane(files, p.connections)
 	if err != nil {

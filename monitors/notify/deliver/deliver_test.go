@@ -292,7 +292,7 @@ func TestMessagesAreToldOnceOverRestarts(t *testing.T) {
 	}
 	p.stop()
 	w.tell(message("inputs", "ep_0", resolved))
-	p = w.run()
+	w.run()
 	w.told("ep_0-firing", "ep_1-firing", "ep_0-resolved")
 	w.tell(message("inputs", "ep_1", resolved))
 	w.told("ep_0-firing", "ep_1-firing", "ep_0-resolved", "ep_1-resolved")
