@@ -225,3 +225,21 @@ func TestMonitorMistakes(t *testing.T) {
 		}
 	}
 }
+
+// The definition that docs/monitors.md tells readers to save is right.
+func TestManualOfMonitorsHasARightDefinition(t *testing.T) {
+	text, err := os.ReadFile("../../docs/monitors.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, plane, found := strings.Cut(string(text), "```yaml\n")
+	plane, _, ended := strings.Cut(plane, "```")
+	if !found || !ended {
+		t.Fatal("docs/monitors.md has no definition")
+	}
+	file := filepath.Join(t.TempDir(), "plane.yaml")
+	if err := os.WriteFile(file, []byte(plane), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, ok(t, "check", file).stdout, "shop is right")
+}
