@@ -9,6 +9,7 @@ package baseline
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/freshet-io/freshet/internal/feature"
 	"github.com/freshet-io/freshet/monitors/profile"
@@ -143,8 +144,10 @@ func (m *maker) first(values, fields []feature.Value) error {
 	}
 	for i := range fields {
 		if v := &fields[i]; v.Type() == feature.String {
-			if _, known := m.values[i][v.Str()]; known || len(m.values[i]) < maxTracked {
+			if _, known := m.values[i][v.Str()]; known {
 				m.values[i][v.Str()]++
+			} else if len(m.values[i]) < maxTracked {
+				m.values[i][strings.Clone(v.Str())] = 1 // a row's strings may be gone after the call
 			}
 		}
 	}

@@ -15,17 +15,42 @@ import (
 // slice of.
 const OtherSlice = "(other)"
 
-// Pane is the length of a model's panes (W1): 0 if no monitor watches the model.
+// panesPerWindow is how many panes the shortest window has at least, where whole seconds allow it: how much rows depend
+// on each other is estimated from how panes differ, and of few panes nobody can tell.
+const panesPerWindow = 24
+
+// Pane is the length of a model's panes (W1): 0 if no monitor watches the model. It divides every window, step and
+// distance of the model's monitors.
 func Pane(p *config.Plane, model *config.Model) time.Duration {
-	var pane time.Duration
+	var common, least time.Duration
 	for _, m := range p.Monitors {
-		if m.Model == model {
-			for _, d := range []time.Duration{m.Size, m.Every, m.Against} {
-				pane = gcd(pane, d)
-			}
+		if m.Model != model {
+			continue
+		}
+		for _, d := range []time.Duration{m.Size, m.Every, m.Against} {
+			common = gcd(common, d)
+		}
+		if least == 0 || m.Size < least {
+			least = m.Size
 		}
 	}
-	return pane
+	for n := time.Duration(1); n <= panesPerWindow && common > 0; n++ {
+		pane := common / n
+		if common%n == 0 && pane%time.Second == 0 && least/pane >= panesPerWindow {
+			return pane
+		}
+	}
+	return finest(common)
+}
+
+// finest is the shortest part of a time, at least a 24th, that is whole seconds.
+func finest(common time.Duration) time.Duration {
+	for n := time.Duration(panesPerWindow); n > 1; n-- {
+		if common%n == 0 && (common/n)%time.Second == 0 {
+			return common / n
+		}
+	}
+	return common
 }
 
 func gcd(a, b time.Duration) time.Duration {

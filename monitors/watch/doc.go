@@ -8,7 +8,8 @@
 //
 // Rules that the code cites:
 //
-//   - W1 A pane is a span of event time, a common divisor of the windows, steps and distances of the model's monitors. An
+//   - W1 A pane is a span of event time, a common divisor of the windows, steps and distances of the model's monitors, so
+//     short that a window has 24, where whole seconds allow it. An
 //     inference is counted in exactly one pane, once for all rows and once for each of its slices.
 //   - W2 Counts are those of one build of one baseline. An inference is counted on the baseline of its version, else on
 //     that of the version "", else not at all, which is counted and told.
