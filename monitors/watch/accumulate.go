@@ -293,7 +293,7 @@ func (c *counting) flush(key paneKey) PaneDelta {
 }
 
 func (a *Accumulator) delta(clock int64) *Delta {
-	d := &Delta{Clock: clock, Total: a.total}
+	d := &Delta{Clock: clock, Total: a.total, Pane: a.pane}
 	for _, p := range slices.Sorted(maps.Keys(a.marks)) {
 		d.Marks = append(d.Marks, Mark{p, a.marks[p]})
 	}

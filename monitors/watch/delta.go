@@ -16,6 +16,7 @@ type Delta struct {
 	Clock    int64  // the profiler's clock, microseconds UTC
 	Total    int32  // how many partitions the inference topic has, whoever reads them
 	Marks    []Mark // of the partitions that the profiler reads
+	Pane     int64  // length of the panes, microseconds
 	Baseline string // on whose bins the panes are counted; "" without panes
 	Build    int64
 	Panes    []PaneDelta
@@ -47,7 +48,8 @@ type Stray struct {
 const maxPartitions = 100_000
 
 // deltaVersion is the first byte of an encoded Delta. The rest: clock (varint), total (uvarint), the number of marks and for each its
-// partition (uvarint) and watermark (varint), baseline (a uvarint length and its bytes), build (varint), the number of
+// partition (uvarint) and watermark (varint), pane (varint),
+// baseline (a uvarint length and its bytes), build (varint), the number of
 // panes and for each its start (varint), slice, rows (uvarint) and columns (their number, and the length and bytes of
 // each), the number of strays and for each its version and rows.
 const deltaVersion = 1
@@ -61,7 +63,7 @@ func (d *Delta) AppendBinary(dst []byte) []byte {
 		dst = binary.AppendUvarint(dst, uint64(m.Partition))
 		dst = binary.AppendVarint(dst, m.Watermark)
 	}
-	dst = wire.AppendBytes(dst, d.Baseline)
+	dst = wire.AppendBytes(binary.AppendVarint(dst, d.Pane), d.Baseline)
 	dst = binary.AppendVarint(dst, d.Build)
 	dst = binary.AppendUvarint(dst, uint64(len(d.Panes)))
 	for i := range d.Panes {
@@ -97,7 +99,7 @@ func DecodeDelta(data []byte) (*Delta, error) {
 	for range r.Count() {
 		d.Marks = append(d.Marks, Mark{Partition: int32(min(r.Uvarint(), maxPartitions)), Watermark: r.Varint()})
 	}
-	d.Baseline, d.Build = r.Text(), r.Varint()
+	d.Pane, d.Baseline, d.Build = r.Varint(), r.Text(), r.Varint()
 	for range r.Count() {
 		p := PaneDelta{Start: r.Varint(), Slice: r.Text()}
 		p.Rows, p.Columns = readColumns(r)

@@ -63,6 +63,10 @@ func (w *Watch) Advance() ([]Judgement, error) {
 		return nil, nil
 	}
 	var out []Judgement
+	for _, s := range w.retired {
+		out = append(out, Judgement{Monitor: &config.Monitor{Name: s.Monitor(), Model: w.model}, Messages: s.Retire(w.clock)})
+	}
+	w.retired = nil
 	for _, m := range w.monitors {
 		for m.Next != 0 && m.Next+m.Grace.Microseconds() <= t && !(m.idle() && m.Next > m.Last && !w.any(m, m.Next)) {
 			j, err := w.judgeWindow(m, m.Next)
@@ -102,6 +106,17 @@ func (w *Watch) any(m *monitor, end int64) bool {
 		}
 	}
 	return false
+}
+
+// rows returns how many inferences a window has, on whatever build they were counted.
+func (w *Watch) rows(m *monitor, win alert.Window) (n uint64) {
+	of := w.panes[m.Bins.Name]
+	for start := win.Start; start < win.End; start += w.pane {
+		if p := of[paneKey{start, ""}]; p != nil {
+			n += p.rows
+		}
+	}
+	return n
 }
 
 // window is the sum of the panes of a window, by slice.
@@ -171,19 +186,18 @@ type comparison struct {
 
 func (w *Watch) judgeWindow(m *monitor, end int64) (Judgement, error) {
 	j := Judgement{Monitor: m.Monitor, Window: alert.Window{Start: end - m.Size.Microseconds(), End: end}}
+	j.Rows = w.rows(m, j.Window)
 	b := w.baselines[m.Bins.Name]
-	var compared []*comparison
-	if b != nil {
-		cur, err := w.sum(b, m.Size.Microseconds(), end)
-		if err != nil {
-			return j, err
-		}
-		if s := cur.slices[""]; s != nil {
-			j.Rows = s.rows
-		}
-		if compared, err = w.compare(m, b, cur); err != nil {
-			return j, err
-		}
+	if b == nil {
+		return j, nil // nothing can be said without one, not even that nothing comes: what comes is not counted
+	}
+	cur, err := w.sum(b, m.Size.Microseconds(), end)
+	if err != nil {
+		return j, err
+	}
+	compared, err := w.compare(m, b, cur)
+	if err != nil {
+		return j, err
 	}
 	columns := make([]*drift.Column, len(compared))
 	for i, c := range compared {

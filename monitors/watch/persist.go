@@ -16,8 +16,8 @@ import (
 // Change is a record of the state (W6): Value is nil for one that is deleted.
 //
 // The keys, after the model's name and a slash: "marks" has the marks, the clock and the strays as JSON;
-// "monitor/NAME" a monitor's memory and alerts as JSON; "pane/BASELINE/START/SLICE" a pane: a version byte, build
-// (varint), rows and columns as in a Delta.
+// "monitor/NAME" a monitor's memory and alerts as JSON; "pane/BASELINE/START/SLICE" a pane: a version byte, its
+// length and build (varints), rows and columns as in a Delta.
 type Change struct {
 	Key, Value []byte
 }
@@ -70,6 +70,9 @@ func (w *Watch) record(key string) ([]byte, error) {
 		return json.Marshal(marksJSON{w.marks, w.clock, w.strays})
 	case "monitor":
 		m := w.monitor(rest)
+		if m == nil {
+			return nil, nil
+		}
 		text, err := m.alerts.Encode()
 		if err != nil {
 			return nil, err
@@ -84,7 +87,7 @@ func (w *Watch) record(key string) ([]byte, error) {
 	if p == nil {
 		return nil, nil
 	}
-	return appendColumns(binary.AppendVarint([]byte{paneVersion}, p.build), p.rows, p.columns), nil
+	return appendColumns(binary.AppendVarint(binary.AppendVarint([]byte{paneVersion}, w.pane), p.build), p.rows, p.columns), nil
 }
 
 func parsePaneKey(s string) (baseline string, k paneKey, err error) {
@@ -114,8 +117,8 @@ func Model(key []byte) string {
 	return name
 }
 
-// Restore takes a record that Changes returned. It is called before anything else. Records of monitors that are no
-// longer defined are let go.
+// Restore takes a record that Changes returned. It is called before anything else. What was counted for other windows
+// than those that are defined now is let go, and monitors that are not defined any more are retired.
 func (w *Watch) Restore(key, value []byte) error {
 	_, rest, _ := strings.Cut(string(key), "/")
 	kind, name, _ := strings.Cut(rest, "/")
@@ -136,6 +139,8 @@ func (w *Watch) Restore(key, value []byte) error {
 	case "monitor":
 		if m := w.monitor(name); m != nil {
 			err = m.restore(value)
+		} else {
+			err = w.retire(name, value)
 		}
 	case "pane":
 		err = w.restorePane(name, value)
@@ -148,6 +153,21 @@ func (w *Watch) Restore(key, value []byte) error {
 	return nil
 }
 
+// retire takes the alerts of a monitor that is no longer defined: what they told is resolved by the next Advance.
+func (w *Watch) retire(name string, value []byte) error {
+	var j monitorJSON
+	if err := json.Unmarshal(value, &j); err != nil {
+		return err
+	}
+	state, err := alert.Decode(j.Alerts)
+	if err != nil {
+		return err
+	}
+	w.retired = append(w.retired, state)
+	w.changed[monitorRecord(name)] = struct{}{}
+	return nil
+}
+
 func (m *monitor) restore(value []byte) error {
 	var j monitorJSON
 	if err := json.Unmarshal(value, &j); err != nil {
@@ -157,8 +177,11 @@ func (m *monitor) restore(value []byte) error {
 	if err != nil {
 		return err
 	}
-	m.memory, m.alerts = j.memory, state
-	if m.Bad == nil {
+	m.alerts = state
+	if j.Windows != windows(m.Monitor) {
+		return nil // its windows have been defined anew, and begin anew
+	}
+	if m.memory = j.memory; m.Bad == nil {
 		m.Bad = map[string][]int64{}
 	}
 	return nil
@@ -180,10 +203,15 @@ func (w *Watch) restorePane(name string, value []byte) error {
 	if v := r.Take(1); v != nil && v[0] != paneVersion {
 		return fmt.Errorf("version %d is not known", v[0])
 	}
+	length := r.Varint()
 	p := &pane{build: r.Varint()}
 	p.rows, p.columns = readColumns(r)
 	if err := r.End(); err != nil {
 		return err
+	}
+	if length != w.pane { // counted for windows that have been defined anew
+		w.changed[paneRecord(b, k)] = struct{}{}
+		return nil
 	}
 	w.panes[b][k] = p
 	return nil

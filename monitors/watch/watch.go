@@ -32,6 +32,7 @@ type Watch struct {
 	marks     map[int32]*mark
 	clock     int64 // the latest of the profilers' clocks
 	late      uint64
+	retired   []alert.State // of monitors that are not defined any more
 	strays    map[string]uint64
 
 	changed   map[string]struct{} // keys of records that differ from what Changes has returned
@@ -62,11 +63,17 @@ type monitor struct {
 
 // memory is what is remembered of a monitor besides its alerts.
 type memory struct {
-	Next  int64 `json:"next"`  // end of the next window to judge; 0 before the first pane
-	Last  int64 `json:"last"`  // end of the window judged last; 0 before the first
-	Empty int   `json:"empty"` // how many windows without rows were judged last, in a row
+	Windows string `json:"windows"` // what they are, as windows says
+	Next    int64  `json:"next"`    // end of the next window to judge; 0 before the first pane
+	Last    int64  `json:"last"`    // end of the window judged last; 0 before the first
+	Empty   int    `json:"empty"`   // how many windows without rows were judged last, in a row
 	// Bad has, for each drifting series, the ends of the windows in which it had changed, ascending (W5).
 	Bad map[string][]int64 `json:"bad,omitempty"`
+}
+
+// windows tells definitions of windows apart.
+func windows(m *config.Monitor) string {
+	return m.Size.String() + "/" + m.Every.String() + "/" + m.Against.String()
 }
 
 // New watches a model: origin is the URI reference of the plane, the source of its messages.
@@ -79,7 +86,7 @@ func New(p *config.Plane, model *config.Model) (*Watch, error) {
 		if m.Model != model {
 			continue
 		}
-		mon := &monitor{Monitor: m, memory: memory{Bad: map[string][]int64{}}, alerts: alert.New(m.Name), levels: map[int]float64{}}
+		mon := &monitor{Monitor: m, memory: memory{Windows: windows(m), Bad: map[string][]int64{}}, alerts: alert.New(m.Name), levels: map[int]float64{}}
 		for _, c := range m.Columns {
 			mon.columns = append(mon.columns, newWatched(model, c))
 		}
@@ -131,9 +138,9 @@ func (w *Watch) Add(d *Delta) error {
 		return nil
 	}
 	b := w.baselines[d.Baseline]
-	if b == nil || b.Build != d.Build {
+	if b == nil || b.Build != d.Build || d.Pane != w.pane {
 		// The profiler and this reader learn of baselines each in their own time. What was counted on a build that this
-		// reader does not have cannot be added up; it knows the newest, so this one is the older.
+		// reader does not have cannot be added up; it knows the newest, so this one is the older. The same holds for the panes of other windows.
 		for i := range d.Panes {
 			w.late += d.Panes[i].Rows
 		}
