@@ -31,13 +31,33 @@ func Committed(ctx context.Context, cl *kgo.Client, topic string, since time.Tim
 	if err = errors.Join(err, ends.Error()); err != nil {
 		return nil, listFailed(topic, err)
 	}
+	return spansOf(topic, starts, ends), nil
+}
+
+// Whole returns all of each of a topic's partitions, transactions that are open now included. A transaction whose end was
+// acknowledged may still be among them, since its marks arrive in their own time: who must see what was just committed
+// reads up to here. Partitions with nothing to read are left out. The error wraps ErrNoTopic if there is no such topic.
+func Whole(ctx context.Context, cl *kgo.Client, topic string) (map[int32]Span, error) {
+	adm := kadm.NewClient(cl)
+	starts, err := adm.ListStartOffsets(ctx, topic)
+	if err = errors.Join(err, starts.Error()); err != nil {
+		return nil, listFailed(topic, err)
+	}
+	ends, err := adm.ListEndOffsets(ctx, topic)
+	if err = errors.Join(err, ends.Error()); err != nil {
+		return nil, listFailed(topic, err)
+	}
+	return spansOf(topic, starts, ends), nil
+}
+
+func spansOf(topic string, starts, ends kadm.ListedOffsets) map[int32]Span {
 	spans := map[int32]Span{}
 	for p, end := range ends[topic] {
 		if start, ok := starts[topic][p]; ok && start.Offset < end.Offset {
 			spans[p] = Span{From: start.Offset, To: end.Offset}
 		}
 	}
-	return spans, nil
+	return spans
 }
 
 func listFailed(topic string, err error) error {

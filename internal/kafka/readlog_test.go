@@ -87,3 +87,49 @@ func TestReadSpansOfTransactions(t *testing.T) {
 		t.Errorf("of a topic that is not there: %v", err)
 	}
 }
+
+// Who must see what was just committed waits for transactions whose marks have not arrived yet.
+func TestReadSpansWaitsForOpenTransactions(t *testing.T) {
+	ctx := t.Context()
+	opts, err := kafka.Options(newCluster(t, kfake.NumBrokers(1)), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cl, err := kgo.NewClient(append(opts, kgo.TransactionalID("t"), kgo.DefaultProduceTopic("log"))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	if _, err := kadm.NewClient(cl).CreateTopic(ctx, 1, 1, nil, "log"); err != nil {
+		t.Fatal(err)
+	}
+	if err := cl.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cl.ProduceSync(ctx, &kgo.Record{Value: []byte("a")}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	if spans, err := kafka.Committed(ctx, cl, "log", time.Time{}); err != nil || len(spans) != 0 {
+		t.Errorf("committed are %v, %v", spans, err)
+	}
+	spans, err := kafka.Whole(ctx, cl, "log")
+	if err != nil || spans[0] != (kafka.Span{From: 0, To: 1}) {
+		t.Fatalf("all are %v, %v", spans, err)
+	}
+	var got []string
+	done := make(chan error)
+	go func() {
+		done <- kafka.ReadSpans(ctx, opts, "log", spans, func(rec *kgo.Record) error { got = append(got, string(rec.Value)); return nil })
+	}()
+	select {
+	case err := <-done:
+		t.Fatalf("it did not wait: %q, %v", got, err)
+	case <-time.After(300 * time.Millisecond):
+	}
+	if err := cl.EndTransaction(ctx, kgo.TryCommit); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil || !slices.Equal(got, []string{"a"}) {
+		t.Errorf("%q, %v", got, err)
+	}
+}

@@ -9,7 +9,6 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -75,7 +74,7 @@ func Read(ctx context.Context, client []kgo.Opt, p *config.Plane) (State, error)
 		return fail(err)
 	}
 	defer cl.Close()
-	spans, err := kafka.Committed(ctx, cl, topic, time.Time{})
+	spans, err := kafka.Whole(ctx, cl, topic)
 	if err != nil {
 		return fail(err)
 	}
