@@ -10,9 +10,6 @@ import (
 	"github.com/freshet-io/freshet/offline"
 )
 
-// dedupWindow is how many of a table's last inserts the server recognises when they come again. A retry follows its insert at
-// once; between them lie at most the inserts of other partitions.
-const dedupWindow = 1000
 
 // field is a column of a storage table as the definition asks for it.
 type field struct {
@@ -124,16 +121,17 @@ func (l layout) createRows(t *offline.Table, n names) string {
 		defs = append(defs, "    "+f.definition())
 	}
 	sorted, primary := sortColumns(t)
+	// A table that is not replicated does not recognise inserts that come again (non_replicated_deduplication_window is 0, its
+	// default): the server would write an insert's token down before its rows, so that one killed in between had only the
+	// token, and drop the retry. Rows that are there twice are merged.
 	engine := "ReplacingMergeTree"
-	settings := fmt.Sprintf("\nSETTINGS non_replicated_deduplication_window = %d", dedupWindow)
 	if l.cluster != "" {
 		engine = "ReplicatedReplacingMergeTree(" + literal("/clickhouse/tables/{shard}/"+n.database+"/"+n.rows) + ", '{replica}')"
-		settings = ""
 	}
 	return "CREATE TABLE IF NOT EXISTS " + n.qualified(n.rows) + l.onCluster() + "\n(\n" + strings.Join(defs, ",\n") + "\n)\nENGINE = " + engine +
 		"\nPARTITION BY toYYYYMM(" + identifier(offline.EventTime) + ")" +
 		"\nPRIMARY KEY (" + identifiers(sorted[:primary]) + ")" +
-		"\nORDER BY (" + identifiers(sorted) + ")" + l.ttlClause() + settings +
+		"\nORDER BY (" + identifiers(sorted) + ")" + l.ttlClause() +
 		"\nCOMMENT " + literal("Storage of "+n.view+": a row may be here twice for a while. Read "+n.view+".")
 }
 

@@ -19,7 +19,6 @@ ENGINE = ReplacingMergeTree
 PARTITION BY toYYYYMM(`_event_time`)
 PRIMARY KEY (`driver`, `shift`, `_event_time`)
 ORDER BY (`driver`, `shift`, `_event_time`, `_topic`, `_partition`, `_offset`)
-SETTINGS non_replicated_deduplication_window = 1000
 COMMENT 'Storage of events_trips: a row may be here twice for a while. Read events_trips.';
 
 CREATE OR REPLACE VIEW `features`.`events_trips`
