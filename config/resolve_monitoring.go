@@ -238,7 +238,6 @@ func (r *resolver) monitorFeatures(s *monitorSpec, m *Monitor) {
 		if seen.add(r.issues, f.Name) && m.Model != nil && !slices.Contains(columns, f.Name.V) {
 			r.errorf(f.Name.Pos, "feature service %s of model %s has no feature %q%s", m.Model.Service.Name, m.Model.Name, f.Name.V, spell.Suggest(f.Name.V, columns))
 		}
-		r.threshold(f.Threshold, f.Method.V)
 		own[f.Name.V] = f
 	}
 	if m.Model == nil {
@@ -260,6 +259,7 @@ func (r *resolver) monitorFeatures(s *monitorSpec, m *Monitor) {
 			}
 		}
 		if f := own[c.Name]; f.Threshold.Set {
+			r.threshold(f.Threshold, w.Method)
 			w.Threshold = f.Threshold.V
 		}
 		m.Columns = append(m.Columns, w)

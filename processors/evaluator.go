@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -26,9 +27,14 @@ type evaluator struct {
 	tasks    map[int32]*evaluation
 	known    baselineView
 	silenced map[string]alert.Silence
+	more     bool      // windows are due that the last transaction has left
+	synced   time.Time // when the follower was last asked for a baseline that was not known
 	failed   atomic.Pointer[error]
 	joined   atomic.Bool
 }
+
+// windowsATime bounds how many windows of a model one transaction judges: a replay may make years of them due at once.
+const windowsATime = 50
 
 // evaluation is the models of one partition.
 type evaluation struct {
@@ -52,6 +58,7 @@ func (e *evaluator) session(ctx context.Context) error {
 			topics.Name(e.plane, topics.State): topics.MaxRecordBytes, topics.Name(e.plane, topics.Scores): topics.MaxRecordBytes, topics.Name(e.plane, topics.Alerts): topics.MaxRecordBytes,
 		},
 	}
+	e.more = false
 	e.tasks, e.known, e.silenced = map[int32]*evaluation{}, baselineView{}, map[string]alert.Silence{}
 	var err error
 	if e.sess, err = openSession(ctx, o); err != nil {
@@ -80,7 +87,7 @@ func (e *evaluator) step(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if fetches.NumRecords() == 0 {
+	if fetches.NumRecords() == 0 && !e.more {
 		return nil
 	}
 	if e.sess.rebalance.Load() {
@@ -148,13 +155,21 @@ func (e *evaluator) restore(ctx context.Context, partition int32) (*evaluation, 
 		t.watches[m.Name] = w
 	}
 	began, records := e.now(), 0
+	last := map[string][]byte{} // of each key, what compaction would leave
 	err := readTopic(ctx, e.client, topics.Name(e.plane, topics.State), partition, func(rec *kgo.Record) error {
 		records++
-		if w := t.watches[watch.Model(rec.Key)]; w != nil {
-			return w.Restore(rec.Key, rec.Value)
+		if rec.Value == nil {
+			delete(last, string(rec.Key))
+		} else if t.watches[watch.Model(rec.Key)] != nil {
+			last[string(rec.Key)] = rec.Value
 		}
 		return nil
 	})
+	for key, value := range last {
+		if err == nil {
+			err = t.watches[watch.Model([]byte(key))].Restore([]byte(key), value)
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("restore evaluations: %w", err)
 	}
@@ -167,11 +182,11 @@ func (e *evaluator) restore(ctx context.Context, partition int32) (*evaluation, 
 // learn takes up baselines and silences that have come or gone.
 func (e *evaluator) learn() {
 	e.known.update(e.follower, func(name string) {
-		e.each(func(m *config.Model, w *watch.Watch) { w.SetBaseline(name, e.known.of(name, m)) })
+		e.each(func(m *config.Model, w *watch.Watch) { w.SetBaseline(name, e.known.of(e.plane, name, m)) })
 	})
 	for id, s := range e.follower.silences() {
-		if have, ok := e.silenced[id]; ok && have.End == s.End && have.Start == s.Start {
-			continue
+		if have, ok := e.silenced[id]; ok && reflect.DeepEqual(have, s) || !ok && s.End <= e.now().UnixMicro() {
+			continue // known, or over before it could be
 		}
 		e.silenced[id] = s
 		e.each(func(m *config.Model, w *watch.Watch) {
@@ -205,8 +220,9 @@ func (e *evaluator) add(ctx context.Context, fetches kgo.Fetches) error {
 			continue // a model that no monitor watches any more
 		}
 		d, err := watch.DecodeDelta(rec.Value)
-		if err == nil && d.Baseline != "" && !w.Knows(d.Baseline, d.Build) {
-			// Its profiler has learnt of the baseline before this process has.
+		if err == nil && d.Baseline != "" && !w.Knows(d.Baseline, d.Build) && e.now().Sub(e.synced) > time.Second {
+			// Its profiler has learnt of the baseline before this process has, or it is deleted since.
+			e.synced = e.now()
 			if err := e.follower.sync(ctx); err != nil {
 				return err
 			}
@@ -226,16 +242,18 @@ func (e *evaluator) add(ctx context.Context, fetches kgo.Fetches) error {
 // judge ends the transaction with what the records have brought about.
 func (e *evaluator) judge(ctx context.Context) error {
 	var judged []watch.Judgement
+	e.more = false
 	for _, t := range e.tasks {
 		for _, m := range e.models {
 			w := t.watches[m.Name]
 			if w == nil {
 				continue
 			}
-			js, err := w.Advance()
+			js, more, err := w.Advance(windowsATime)
 			if err != nil {
 				return fmt.Errorf("model %s: %w", m.Name, err)
 			}
+			e.more = e.more || more
 			judged = append(judged, js...)
 			changes, err := w.Changes()
 			if err != nil {
@@ -257,6 +275,8 @@ func (e *evaluator) judge(ctx context.Context) error {
 	switch {
 	case err != nil:
 		return err
+	case e.out.first() != nil:
+		return fmt.Errorf("%w: %w", errAborted, e.out.first())
 	case !committed:
 		return errAborted
 	}

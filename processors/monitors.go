@@ -279,10 +279,13 @@ func (v *baselineView) update(f *follower, changed func(name string)) {
 	}
 }
 
-// of returns a baseline if the plane defines it as the model's.
-func (v *baselineView) of(name string, m *config.Model) *baseline.Baseline {
-	if b := v.known[name]; b != nil && b.Model == m.Name {
-		return b
+// of returns a baseline if the plane defines it as the model's: the topic may have others, of definitions that were.
+func (v *baselineView) of(p *config.Plane, name string, m *config.Model) *baseline.Baseline {
+	b := v.known[name]
+	for _, d := range p.Baselines {
+		if b != nil && d.Name == name && d.Model == m && b.Model == m.Name && b.Version == d.Version {
+			return b
+		}
 	}
 	return nil
 }

@@ -122,7 +122,7 @@ func (p *profiler) step(ctx context.Context) error {
 	p.out.reset()
 	p.known.update(p.follower, func(name string) {
 		for _, m := range p.byTopic {
-			m.acc.SetBaseline(name, p.known.of(name, m.model))
+			m.acc.SetBaseline(name, p.known.of(p.plane, name, m.model))
 		}
 	})
 	for topic, m := range p.byTopic {
@@ -130,7 +130,7 @@ func (p *profiler) step(ctx context.Context) error {
 	}
 	for began := p.now(); ; {
 		p.count(ctx, fetches)
-		left := p.plane.Processing.CommitInterval - p.now().Sub(began)
+		left := min(p.plane.Processing.CommitInterval, tickEvery) - p.now().Sub(began)
 		if left <= 0 || p.sess.blocked.Load() || ctx.Err() != nil {
 			break
 		}
@@ -150,7 +150,7 @@ func (p *profiler) count(ctx context.Context, fetches kgo.Fetches) {
 		at, _, bad := m.reader.Read(rec, m.row)
 		if bad != nil {
 			d := ingest.DeadLetter(m.deadLetters, m.model.Name, rec, bad, p.now())
-			d.Partition = rec.Partition
+			d.Partition = rec.Partition % m.partitions // the topic may have gained some since
 			p.met.deadLetters.WithLabelValues(m.model.Name, string(bad.Class)).Inc()
 			p.sess.s.Produce(context.WithoutCancel(ctx), d, p.out.produced)
 			continue
@@ -177,6 +177,9 @@ func (p *profiler) end(ctx context.Context) error {
 	began := p.now()
 	committed, err := p.endTransaction(ctx, p.sess, &p.out)
 	p.met.transaction("profile", committed, err, p.now().Sub(began))
+	if err == nil {
+		err = p.out.first() // it would come again at once
+	}
 	if err != nil {
 		return err
 	}

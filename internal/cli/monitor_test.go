@@ -105,7 +105,7 @@ func watched(t *testing.T, s *shop) time.Time {
 			}
 		}
 		acc.Committed()
-		js, err := w.Advance()
+		js, _, err := w.Advance(1 << 20)
 		if err != nil {
 			t.Fatal(err)
 		}

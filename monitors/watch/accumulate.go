@@ -19,10 +19,13 @@ const OtherSlice = "(other)"
 // on each other is estimated from how panes differ, and of few panes nobody can tell.
 const panesPerWindow = 24
 
+// maxPanes bounds how many panes the longest reach of a monitor has.
+const maxPanes = 2000
+
 // Pane is the length of a model's panes (W1): 0 if no monitor watches the model. It divides every window, step and
 // distance of the model's monitors.
 func Pane(p *config.Plane, model *config.Model) time.Duration {
-	var common, least time.Duration
+	var common, shortest, longest time.Duration
 	for _, m := range p.Monitors {
 		if m.Model != model {
 			continue
@@ -30,27 +33,18 @@ func Pane(p *config.Plane, model *config.Model) time.Duration {
 		for _, d := range []time.Duration{m.Size, m.Every, m.Against} {
 			common = gcd(common, d)
 		}
-		if least == 0 || m.Size < least {
-			least = m.Size
+		if shortest == 0 || m.Size < shortest {
+			shortest = m.Size
+		}
+		longest = max(longest, time.Duration(reach(m))*time.Microsecond)
+	}
+	pane := common
+	for n := time.Duration(2); n <= panesPerWindow && common > 0 && shortest/pane < panesPerWindow; n++ {
+		if part := common / n; common%n == 0 && part%time.Second == 0 && longest/part <= maxPanes {
+			pane = part
 		}
 	}
-	for n := time.Duration(1); n <= panesPerWindow && common > 0; n++ {
-		pane := common / n
-		if common%n == 0 && pane%time.Second == 0 && least/pane >= panesPerWindow {
-			return pane
-		}
-	}
-	return finest(common)
-}
-
-// finest is the shortest part of a time, at least a 24th, that is whole seconds.
-func finest(common time.Duration) time.Duration {
-	for n := time.Duration(panesPerWindow); n > 1; n-- {
-		if common%n == 0 && (common/n)%time.Second == 0 {
-			return common / n
-		}
-	}
-	return common
+	return pane
 }
 
 func gcd(a, b time.Duration) time.Duration {
@@ -111,7 +105,9 @@ func NewAccumulator(model *config.Model, pane time.Duration) *Accumulator {
 // an earlier build has been flushed.
 func (a *Accumulator) SetBaseline(name string, b *baseline.Baseline) {
 	if v, ok := a.names[name]; ok {
-		delete(a.byVersion, v)
+		if c := a.byVersion[v]; c != nil && c.baseline.Name == name {
+			delete(a.byVersion, v)
+		}
 		delete(a.names, name)
 	}
 	if b == nil || b.Model != a.model.Name {
@@ -295,7 +291,8 @@ func (c *counting) flush(key paneKey) PaneDelta {
 func (a *Accumulator) delta(clock int64) *Delta {
 	d := &Delta{Clock: clock, Total: a.total, Pane: a.pane}
 	for _, p := range slices.Sorted(maps.Keys(a.marks)) {
-		d.Marks = append(d.Marks, Mark{p, a.marks[p]})
+		// Events may be ahead of the clock, and time is not: what is between now and then may still come.
+		d.Marks = append(d.Marks, Mark{p, min(a.marks[p], clock)})
 	}
 	return d
 }

@@ -76,3 +76,83 @@ func TestADeletedBaselineIsNoSilence(t *testing.T) {
 		t.Errorf("the last window: %+v", last)
 	}
 }
+
+// A partition that nobody tells of for a while is read by nobody: windows wait, however long others go on.
+func TestAPartitionThatNobodyReadsIsWaitedFor(t *testing.T) {
+	p := loadPlane(t, "10m", "skew: {baseline: scorer_1}")
+	s := newStream(p, 14)
+	x := newPlant(t, p, s.baseline(t, 5000))
+	clock := start
+	both := func(from, to time.Duration, partitions ...int32) {
+		x.acc.Partitions(partitions, 2)
+		for at := start + from.Microseconds(); at < start+to.Microseconds(); at += gap {
+			x.acc.Add(partitions[s.n%len(partitions)], s.row(at, nil), at)
+			if clock = max(clock, at); (at-start)%(5*gap) == 0 {
+				x.commit(clock)
+			}
+		}
+	}
+	both(0, 9*time.Minute, 0, 1)
+	both(9*time.Minute, 25*time.Minute, 0) // the reader of 1 hangs
+	if len(x.out) > 0 {
+		t.Fatalf("%d windows were judged without a partition that nobody reads", len(x.out))
+	}
+	for at := start + 9*time.Minute.Microseconds(); at < start+25*time.Minute.Microseconds(); at += gap { // it is read at last
+		x.acc.Partitions([]int32{0, 1}, 2)
+		x.acc.Add(1, s.row(at, nil), at)
+	}
+	x.commit(clock)
+	if len(x.out) != 2 || x.out[0].Rows != 660 || x.out[1].Rows != 1200 {
+		t.Errorf("judged %+v", x.out)
+	}
+}
+
+// One event ahead of the clock does not close the windows between now and then.
+func TestAnEventFromTheFutureIsNoProgress(t *testing.T) {
+	p := loadPlane(t, "10m", "skew: {baseline: scorer_1}")
+	s := newStream(p, 15)
+	x := newPlant(t, p, s.baseline(t, 5000))
+	x.run(s, 0, 8*time.Minute, nil)
+	ahead := start + 12*time.Minute.Microseconds()
+	x.acc.Add(0, s.row(ahead, nil), ahead)
+	x.acc.Add(1, s.row(ahead, nil), ahead)
+	x.run(s, 8*time.Minute, 11*time.Minute, nil)
+	if len(x.out) != 1 || x.out[0].Rows != 600 || x.watch.Late() != 0 {
+		t.Errorf("%d late, judged %+v", x.watch.Late(), x.out)
+	}
+}
+
+// Of two baselines one counts its own versions, whichever came last, and stays when the other goes.
+func TestBaselinesOfTwoVersions(t *testing.T) {
+	p := loadPlane(t, "10m", "skew: {baseline: scorer_1}")
+	s := newStream(p, 16)
+	old := s.baseline(t, 1000)
+	renamed := *old
+	renamed.Name = "scorer_new"
+	acc := NewAccumulator(p.Models[0], Pane(p, p.Models[0]))
+	acc.SetBaseline(old.Name, old)
+	acc.SetBaseline(renamed.Name, &renamed)
+	acc.SetBaseline(old.Name, nil)
+	acc.Partitions([]int32{0}, 1)
+	acc.Add(0, s.row(start, nil), start)
+	ds := acc.Flush(start)
+	if len(ds) != 1 || ds[0].Baseline != "scorer_new" || len(ds[0].Strays) > 0 {
+		t.Errorf("counted %+v", ds[0])
+	}
+}
+
+// A monitor of a baseline that nothing is counted on has not begun, and tells of no silence.
+func TestAMonitorBeginsWithItsOwnInferences(t *testing.T) {
+	p := loadPlane(t, "10m", "skew: {baseline: scorer_1}")
+	s := newStream(p, 17)
+	x := newPlant(t, p, s.baseline(t, 1000))
+	other := *x.b
+	other.Name = "another"
+	x.acc.SetBaseline(x.b.Name, nil)
+	x.acc.SetBaseline(other.Name, &other)
+	x.watch.SetBaseline(other.Name, &other)
+	x.run(s, 0, 2*time.Hour, nil)
+	if len(x.out) > 0 {
+		t.Errorf("%d windows were judged: %q", len(x.out), delivered(x.messages()))
+	}
+}

@@ -14,8 +14,8 @@
 //   - W2 Counts are those of one build of one baseline. An inference is counted on the baseline of its version, else on
 //     that of the version "", else not at all, which is counted and told.
 //   - W3 Stream time is the least watermark of the partitions that are not idle. A partition is idle when its watermark
-//     has not moved for IdleAfter, by the clock that the profilers write into their records. A partition of which nothing is
-//     known holds stream time up until it is idle; a time in which no profiler ran makes none idle. If all are idle,
+//     has not moved for IdleAfter, by the clock that the profilers write into their records. A partition that no
+//     profiler tells of holds stream time up: nobody reads it, and it is not idle. If all are idle,
 //     stream time follows that clock.
 //   - W4 A window is judged once, when stream time has passed its end and its grace. Windows are judged in the order of
 //     their ends. What comes for a judged window later is counted in its pane, for the windows that hold the pane still,

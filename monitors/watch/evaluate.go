@@ -56,22 +56,26 @@ type Judgement struct {
 	Messages []alert.Message
 }
 
-// Advance judges every window that is due (W4), and lets go of panes that no window reaches any more.
-func (w *Watch) Advance() ([]Judgement, error) {
-	t := w.StreamTime()
-	if t == Unknown {
-		return nil, nil
-	}
-	var out []Judgement
+// Advance judges windows that are due (W4), at most so many, and lets go of panes that no window reaches any more. more
+// says that there are windows left that are due.
+func (w *Watch) Advance(most int) (out []Judgement, more bool, err error) {
 	for _, s := range w.retired {
 		out = append(out, Judgement{Monitor: &config.Monitor{Name: s.Monitor(), Model: w.model}, Messages: s.Retire(w.clock)})
 	}
 	w.retired = nil
+	t := w.StreamTime()
+	if t == Unknown {
+		return out, false, nil
+	}
+	judged := 0
 	for _, m := range w.monitors {
 		for m.Next != 0 && m.Next+m.Grace.Microseconds() <= t && !(m.idle() && m.Next > m.Last && !w.any(m, m.Next)) {
+			if judged++; judged > most {
+				return out, true, nil
+			}
 			j, err := w.judgeWindow(m, m.Next)
 			if err != nil {
-				return nil, fmt.Errorf("monitor %s, window that ends at %s: %w", m.Name, time.UnixMicro(m.Next).UTC().Format(time.RFC3339), err)
+				return nil, false, fmt.Errorf("monitor %s, window that ends at %s: %w", m.Name, time.UnixMicro(m.Next).UTC().Format(time.RFC3339), err)
 			}
 			m.Last, m.Next = m.Next, m.Next+m.Every.Microseconds()
 			if m.Empty++; j.Rows > 0 {
@@ -82,7 +86,7 @@ func (w *Watch) Advance() ([]Judgement, error) {
 		}
 	}
 	w.prune()
-	return out, nil
+	return out, false, nil
 }
 
 func (w *Watch) prune() {
@@ -227,7 +231,7 @@ func (w *Watch) judgeWindow(m *monitor, end int64) (Judgement, error) {
 		return j, err
 	}
 	m.alerts, j.Messages = next, res.Messages
-	m.remember(changed, end, end-w.keep)
+	m.remember(changed, end, end-reach(m.Monitor))
 	return j, nil
 }
 
@@ -300,7 +304,7 @@ func (w *Watch) earlierSide(m *monitor, b *baseline.Baseline, column int, c *com
 	asked := c.window.End - m.Against.Microseconds()
 	end := asked
 	for m.changedIn(c.series, end-size, end) {
-		if end -= size; end-size < c.window.End-w.keep {
+		if end -= size; end-size < c.window.End-reach(m.Monitor) {
 			end = asked // what has been so for so long is the new normal
 			break
 		}

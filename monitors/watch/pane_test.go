@@ -18,6 +18,7 @@ func TestPanesDivideEverythingAndAreMany(t *testing.T) {
 		{[]*config.Monitor{{Model: model, Size: 6 * time.Hour, Every: 30 * time.Minute, Against: 7 * 24 * time.Hour}}, 15 * time.Minute},
 		{[]*config.Monitor{{Model: model, Size: time.Minute, Every: 20 * time.Second}}, 2 * time.Second},
 		{[]*config.Monitor{{Model: model, Size: time.Hour, Every: time.Hour}}, 150 * time.Second},
+		{[]*config.Monitor{{Model: model, Size: time.Hour, Every: time.Hour, Against: 7 * 24 * time.Hour}}, 6 * time.Minute}, // no finer: it reaches back far
 		{[]*config.Monitor{{Model: model, Size: 24 * time.Hour, Every: 5 * time.Minute}}, 5 * time.Minute},
 		{[]*config.Monitor{{Model: model, Size: 61 * time.Second, Every: 61 * time.Second}}, 61 * time.Second}, // a prime
 		{[]*config.Monitor{{Model: model, Size: 10 * time.Minute, Every: 5 * time.Minute}, {Model: model, Size: time.Hour, Every: 4 * time.Minute}}, 20 * time.Second},

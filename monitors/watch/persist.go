@@ -117,7 +117,8 @@ func Model(key []byte) string {
 	return name
 }
 
-// Restore takes a record that Changes returned. It is called before anything else. What was counted for other windows
+// Restore takes a record that Changes returned. It is called before anything else, once for each key, with
+// the last value it was given. What was counted for other windows
 // than those that are defined now is let go, and monitors that are not defined any more are retired.
 func (w *Watch) Restore(key, value []byte) error {
 	_, rest, _ := strings.Cut(string(key), "/")

@@ -46,10 +46,11 @@ type pane struct {
 	columns [][]byte
 }
 
-// mark is how far a partition has got, and since when, by the profilers' clock.
+// mark is how far a partition has got, since when, and when a profiler last told of it, by the profilers' clock.
 type mark struct {
 	At    int64 `json:"at"`
 	Since int64 `json:"since"`
+	Seen  int64 `json:"seen"`
 }
 
 // monitor is a monitor with what is remembered of it.
@@ -71,6 +72,10 @@ type memory struct {
 	Bad map[string][]int64 `json:"bad,omitempty"`
 }
 
+// reach is how far before the end of a window the windows begin that it may be compared with: an earlier clean one may
+// lie three windows before the one that is asked for.
+func reach(m *config.Monitor) int64 { return (m.Against + 4*m.Size).Microseconds() }
+
 // windows tells definitions of windows apart.
 func windows(m *config.Monitor) string {
 	return m.Size.String() + "/" + m.Every.String() + "/" + m.Against.String()
@@ -91,8 +96,7 @@ func New(p *config.Plane, model *config.Model) (*Watch, error) {
 			mon.columns = append(mon.columns, newWatched(model, c))
 		}
 		w.monitors = append(w.monitors, mon)
-		// An earlier clean window may lie three windows before the one that is asked for.
-		w.keep = max(w.keep, (m.Grace + m.Against + 4*m.Size).Microseconds())
+		w.keep = max(w.keep, m.Grace.Microseconds()+reach(m))
 	}
 	if len(w.monitors) == 0 {
 		return nil, fmt.Errorf("no monitor watches model %s", model.Name)
@@ -117,16 +121,12 @@ func (w *Watch) Knows(name string, build int64) bool {
 
 // Add counts what a profiler has counted.
 func (w *Watch) Add(d *Delta) error {
-	w.pass(d.Clock)
+	w.clock = max(w.clock, d.Clock)
 	for p := range d.Total {
-		w.mark(p, d.Clock)
+		w.mark(p)
 	}
 	for _, m := range d.Marks {
-		have := w.mark(m.Partition, d.Clock)
-		if m.Watermark > have.At {
-			have.At, have.Since = m.Watermark, max(have.Since, d.Clock)
-			w.markDirty = true
-		}
+		w.told(w.mark(m.Partition), m.Watermark)
 	}
 	for _, s := range d.Strays {
 		if _, ok := w.strays[s.Version]; ok || len(w.strays) < maxStrays {
@@ -154,29 +154,36 @@ func (w *Watch) Add(d *Delta) error {
 	return nil
 }
 
-// unwatchedAfter is after how long without a record of any profiler there was none: they tell the time more often.
+// unwatchedAfter is after how long without a word of any profiler about a partition nobody reads it: they tell of theirs
+// more often.
 const unwatchedAfter = 15 * time.Second
 
-// pass moves the clock on. A time in which no profiler ran makes no partition idle: what came in it has yet to be read.
-func (w *Watch) pass(clock int64) {
-	if gap := clock - w.clock; w.clock != 0 && gap > unwatchedAfter.Microseconds() {
-		for _, m := range w.marks {
-			m.Since += gap
-		}
-		w.markDirty = true
-	}
-	w.clock = max(w.clock, clock)
-}
-
-// mark returns a partition's mark; one that nobody has told of before is unknown, and not idle yet.
-func (w *Watch) mark(p int32, clock int64) *mark {
+// mark returns a partition's mark; one that nobody has told of before is unknown, and read by nobody.
+func (w *Watch) mark(p int32) *mark {
 	m := w.marks[p]
 	if m == nil {
-		m = &mark{At: Unknown, Since: max(clock, w.clock)}
+		m = &mark{At: Unknown, Since: w.clock}
 		w.marks[p] = m
 		w.markDirty = true
 	}
 	return m
+}
+
+// told notes that a profiler has told of a partition. A time in which none did makes it no more idle: what came in it has
+// yet to be read.
+func (w *Watch) told(m *mark, watermark int64) {
+	if w.clock-m.Seen > unwatchedAfter.Microseconds() {
+		m.Since, w.markDirty = w.clock, true
+	}
+	m.Seen = w.clock
+	if watermark > m.At {
+		m.At, m.Since, w.markDirty = watermark, w.clock, true
+	}
+}
+
+// idle reports whether a partition does not hold stream time up (W3).
+func (w *Watch) idle(m *mark) bool {
+	return w.clock-m.Since >= IdleAfter.Microseconds() && w.clock-m.Seen <= unwatchedAfter.Microseconds()
 }
 
 func (w *Watch) addPane(b *baseline.Baseline, d *PaneDelta) error {
@@ -199,7 +206,7 @@ func (w *Watch) addPane(b *baseline.Baseline, d *PaneDelta) error {
 	have := of[key]
 	if have == nil || have.build != b.Build {
 		of[key] = &pane{build: b.Build, rows: d.Rows, columns: slices.Clone(d.Columns)}
-		w.begin(d.Start)
+		w.begin(b.Name, d.Start)
 		return nil
 	}
 	for i, data := range d.Columns {
@@ -236,8 +243,11 @@ func addProfiles(bins *profile.Bins, a, b []byte) ([]byte, error) {
 
 // begin lets every monitor judge the windows that a pane begins in: from the first one, and from the next one after a
 // time without any inferences, whose windows are not all judged (see skip).
-func (w *Watch) begin(start int64) {
+func (w *Watch) begin(baseline string, start int64) {
 	for _, m := range w.monitors {
+		if m.Bins.Name != baseline {
+			continue
+		}
 		every := m.Every.Microseconds()
 		first := floor(start, every) + every
 		switch {
@@ -255,22 +265,30 @@ func (m *monitor) idle() bool { return m.Empty > (m.For+1)*int(m.Size/m.Every) }
 func (w *Watch) oldest() int64 {
 	least := int64(math.MaxInt64)
 	for _, m := range w.monitors {
-		if m.Last == 0 {
+		switch {
+		case m.Next == 0: // nothing that it watches has come
+		case m.Last == 0:
 			return math.MinInt64 // where it begins is not settled
+		default:
+			least = min(least, m.Next-w.keep)
 		}
-		least = min(least, m.Next-w.keep)
+	}
+	if least == math.MaxInt64 {
+		return math.MinInt64
 	}
 	return least
 }
 
-// judgedAll reports whether every monitor has judged a window that ends at t or later.
+// judgedAll reports whether every monitor that has begun has judged a window that ends at t or later.
 func (w *Watch) judgedAll(t int64) bool {
+	begun := false
 	for _, m := range w.monitors {
-		if m.Last == 0 || m.Last < t {
+		if m.Next != 0 && m.Last < t {
 			return false
 		}
+		begun = begun || m.Next != 0
 	}
-	return true
+	return begun
 }
 
 // StreamTime is how far all inferences are known to have come (W3); Unknown before the first.
@@ -278,7 +296,7 @@ func (w *Watch) StreamTime() int64 {
 	least, most, idle := int64(math.MaxInt64), int64(Unknown), true
 	for _, m := range w.marks {
 		most = max(most, m.At)
-		if w.clock-m.Since < IdleAfter.Microseconds() {
+		if !w.idle(m) {
 			least, idle = min(least, m.At), false
 		}
 	}

@@ -172,11 +172,14 @@ func (x *plant) commit(clock int64) {
 		}
 	}
 	x.acc.Committed()
-	js, err := x.watch.Advance()
-	if err != nil {
-		x.t.Fatal(err)
+	for more := true; more; {
+		var js []Judgement
+		var err error
+		if js, more, err = x.watch.Advance(3); err != nil {
+			x.t.Fatal(err)
+		}
+		x.out = append(x.out, js...)
 	}
-	x.out = append(x.out, js...)
 	changes, err := x.watch.Changes()
 	if err != nil {
 		x.t.Fatal(err)
