@@ -10,7 +10,6 @@ import (
 	"github.com/freshet-io/freshet/offline"
 )
 
-
 // field is a column of a storage table as the definition asks for it.
 type field struct {
 	name    string
