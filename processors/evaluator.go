@@ -47,7 +47,8 @@ type evaluation struct {
 var errAborted = errors.New("the transaction was aborted; the state is read anew")
 
 func (e *evaluator) run(ctx context.Context) error {
-	return e.sessions(ctx, "evaluate", &e.failed, e.session)
+	l := sessionLoop{group: e.plane.Prefix + "evaluate", logger: e.logger, now: e.now, failed: &e.failed, replaced: e.met.sessions.WithLabelValues("evaluate")}
+	return l.run(ctx, e.session)
 }
 
 func (e *evaluator) session(ctx context.Context) error {
@@ -270,7 +271,7 @@ func (e *evaluator) judge(ctx context.Context) error {
 		}
 	}
 	began := e.now()
-	committed, err := e.endTransaction(ctx, e.sess, &e.out)
+	committed, err := endTransaction(ctx, e.sess, &e.out, e.logger)
 	e.met.transaction("evaluate", committed, err, e.now().Sub(began))
 	switch {
 	case err != nil:

@@ -62,7 +62,8 @@ func newProfiler(m *Monitors) (*profiler, error) {
 
 // run profiles until ctx is done. A session that fails is replaced.
 func (p *profiler) run(ctx context.Context) error {
-	return p.sessions(ctx, "profile", &p.failed, p.session)
+	l := sessionLoop{group: p.plane.Prefix + "profile", logger: p.logger, now: p.now, failed: &p.failed, replaced: p.met.sessions.WithLabelValues("profile")}
+	return l.run(ctx, p.session)
 }
 
 func (p *profiler) session(ctx context.Context) error {
@@ -175,7 +176,7 @@ func (p *profiler) produceCounts(ctx context.Context) {
 
 func (p *profiler) end(ctx context.Context) error {
 	began := p.now()
-	committed, err := p.endTransaction(ctx, p.sess, &p.out)
+	committed, err := endTransaction(ctx, p.sess, &p.out, p.logger)
 	p.met.transaction("profile", committed, err, p.now().Sub(began))
 	if err == nil {
 		err = p.out.first() // it would come again at once

@@ -50,27 +50,8 @@ func newRouter(r *Runtime, rt *route) (*router, error) {
 
 // run routes until ctx is done. A session that fails is replaced.
 func (r *router) run(ctx context.Context) error {
-	for backoff := 100 * time.Millisecond; ctx.Err() == nil; backoff = min(2*backoff, 5*time.Second) {
-		began := r.now()
-		err := r.session(ctx)
-		if ctx.Err() != nil {
-			if ended(err) != nil { // what it had not committed is routed by the next owner
-				r.logger.Warn("session failed while it was to end", "group", r.group, "err", err)
-			}
-			return nil
-		}
-		r.failed.Store(&err)
-		r.logger.Warn("session failed, a new one is opened", "group", r.group, "err", err, "retry_in", backoff)
-		r.met.sessions.Inc()
-		if r.now().Sub(began) > time.Minute {
-			backoff = 100 * time.Millisecond
-		}
-		select {
-		case <-time.After(backoff):
-		case <-ctx.Done():
-		}
-	}
-	return nil
+	l := sessionLoop{group: r.group, logger: r.logger, now: r.now, failed: &r.failed, replaced: r.met.sessions}
+	return l.run(ctx, r.session)
 }
 
 func (r *router) session(ctx context.Context) error {
@@ -132,15 +113,7 @@ func (r *router) step(ctx context.Context) error {
 
 func (r *router) end(ctx context.Context) error {
 	began := r.now()
-	if err := r.sess.flush(ctx); err != nil {
-		return err
-	}
-	commit := kgo.TryCommit
-	if err := r.out.first(); err != nil {
-		r.logger.Warn("a record was not copied; the transaction is aborted", "err", err)
-		commit = kgo.TryAbort
-	}
-	committed, err := r.sess.end(ctx, commit)
+	committed, err := endTransaction(ctx, r.sess, &r.out, r.logger)
 	r.met.transaction("route", committed, err, r.now().Sub(began))
 	if err != nil {
 		return err

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -65,21 +67,30 @@ func pollSession(ctx context.Context, s *session, wait time.Duration) (kgo.Fetch
 	return fetches, failed
 }
 
-// sessions runs one session after the other until ctx is done; failed tells what ended the last one.
-func (m *Monitors) sessions(ctx context.Context, name string, failed *atomic.Pointer[error], session func(context.Context) error) error {
+// A sessionLoop runs one session of a group after the other.
+type sessionLoop struct {
+	group    string
+	logger   *slog.Logger
+	now      func() time.Time
+	failed   *atomic.Pointer[error] // what ended the last session
+	replaced prometheus.Counter
+}
+
+// run goes on until ctx is done. A session that fails is replaced.
+func (l *sessionLoop) run(ctx context.Context, session func(context.Context) error) error {
 	for backoff := 100 * time.Millisecond; ctx.Err() == nil; backoff = min(2*backoff, 5*time.Second) {
-		began := m.now()
+		began := l.now()
 		err := session(ctx)
 		if ctx.Err() != nil {
 			if ended(err) != nil { // what it had not committed is done by the next owner
-				m.logger.Warn("session failed while it was to end", "processor", name, "err", err)
+				l.logger.Warn("session failed while it was to end", "group", l.group, "err", err)
 			}
 			return nil
 		}
-		failed.Store(&err)
-		m.logger.Warn("session failed, a new one is opened", "processor", name, "err", err, "retry_in", backoff)
-		m.met.sessions.WithLabelValues(name).Inc()
-		if m.now().Sub(began) > time.Minute {
+		l.failed.Store(&err)
+		l.logger.Warn("session failed, a new one is opened", "group", l.group, "err", err, "retry_in", backoff)
+		l.replaced.Inc()
+		if l.now().Sub(began) > time.Minute {
 			backoff = 100 * time.Millisecond
 		}
 		select {
@@ -91,13 +102,13 @@ func (m *Monitors) sessions(ctx context.Context, name string, failed *atomic.Poi
 }
 
 // endTransaction commits what has been produced, or aborts if a record was refused.
-func (m *Monitors) endTransaction(ctx context.Context, s *session, out *outcome) (committed bool, err error) {
+func endTransaction(ctx context.Context, s *session, out *outcome, logger *slog.Logger) (committed bool, err error) {
 	if err := s.flush(ctx); err != nil {
 		return false, err
 	}
 	try := kgo.TryCommit
 	if err := out.first(); err != nil {
-		m.logger.Warn("a record was not produced; the transaction is aborted", "err", err)
+		logger.Warn("a record was not produced; the transaction is aborted", "err", err)
 		try = kgo.TryAbort
 	}
 	return s.end(ctx, try)
