@@ -97,6 +97,7 @@ func (a *app) playDemo(ctx context.Context, flags demoFlags, l local) error {
 	if err != nil {
 		return err
 	}
+	client.patience = stalledAfter // the plane and everything that asks it share this machine
 	flights, err := demo.Load()
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/freshet-io/freshet/config"
 	"github.com/freshet-io/freshet/internal/security"
@@ -169,5 +170,33 @@ func TestGetShowsItsCertificate(t *testing.T) {
 	}
 	if r := run(t, append(get, "--cert", certs.ClientCert, "--key", certs.ClientKey)...); r.code != exitOK {
 		t.Errorf("exit %d: %s", r.code, r.stderr)
+	}
+}
+
+// TestPatientLookups asks a server that is busy at first: a command asks once, the demo's client again.
+func TestPatientLookups(t *testing.T) {
+	s := newLookupServer(t)
+	var refused int
+	busy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if refused < 2 {
+			refused++
+			w.WriteHeader(http.StatusServiceUnavailable)
+			w.Write([]byte(`{"detail":"the online store is not available"}`))
+			return
+		}
+		s.answer(w, r)
+	}))
+	t.Cleanup(busy.Close)
+	client, err := newLookupClient(busy.URL, "", config.TLS{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := lookupRequest{FeatureService: "m", Entities: map[string][]json.RawMessage{"store": {json.RawMessage(`"a"`)}}}
+	if _, err := client.get(t.Context(), ask); err == nil || refused != 1 {
+		t.Fatalf("without patience: error %v after %d refusals", err, refused)
+	}
+	client.patience = time.Minute
+	if _, err := client.get(t.Context(), ask); err != nil || refused != 2 {
+		t.Fatalf("with patience: error %v after %d refusals", err, refused)
 	}
 }

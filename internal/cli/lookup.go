@@ -28,6 +28,9 @@ type lookupClient struct {
 	http  *http.Client
 
 	certified bool // shows a certificate of its own
+
+	// patience is how long a server that is too busy to answer in time is asked again; 0 asks once.
+	patience time.Duration
 }
 
 // lookupRequest is the body of POST /get-online-features.
@@ -61,6 +64,15 @@ func (e *refusal) Error() string {
 	return fmt.Sprintf("the server refused (%d): %s", e.status, e.message)
 }
 
+// busy tells whether the same lookup may succeed a moment later.
+func (e *refusal) busy() bool {
+	switch e.status {
+	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
+}
+
 // newLookupClient returns a client of the server at a URL or a bare host:port, which certificates, where they are given,
 // authenticate to each other.
 func newLookupClient(server, token string, certs config.TLS) (*lookupClient, error) {
@@ -77,12 +89,30 @@ func newLookupClient(server, token string, certs config.TLS) (*lookupClient, err
 	}, nil
 }
 
+// askAgain is the pause before a busy server is asked again.
+const askAgain = 100 * time.Millisecond
+
 // get looks features up. An error that the server gave is a *refusal.
 func (c *lookupClient) get(ctx context.Context, req lookupRequest) (*lookupResponse, error) {
 	body, err := json.Marshal(req)
 	if err != nil {
 		return nil, err
 	}
+	for start := time.Now(); ; {
+		resp, err := c.post(ctx, body)
+		if refused := (*refusal)(nil); !errors.As(err, &refused) || !refused.busy() || time.Since(start) >= c.patience {
+			return resp, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(askAgain):
+		}
+	}
+}
+
+// post sends one lookup.
+func (c *lookupClient) post(ctx context.Context, body []byte) (*lookupResponse, error) {
 	hr, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+"/get-online-features", bytes.NewReader(body))
 	if err != nil {
 		return nil, usageError(fmt.Errorf("--server: %w", err))
