@@ -69,7 +69,8 @@ type Monitor struct {
 	Size        time.Duration // of a window
 	Every       time.Duration // step of the windows; Size and Against are whole numbers of it
 	Grace       time.Duration // how long after its end, in stream time, a window is judged
-	// Bins is the baseline whose bins the profiles have; compared with only if Skew.
+	// Bins is the baseline whose bins the profiles have; compared with only if Skew. nil for a monitor with neither skew nor
+	// drift.
 	Bins        *Baseline
 	Skew        bool
 	Against     time.Duration // how much earlier the window compared with lies; 0: no drift
@@ -78,6 +79,14 @@ type Monitor struct {
 	MinSample   int
 	For         int // disjoint windows in a row
 	Channels    []*Channel
+}
+
+// BinsName is the name of Bins, empty if there is none.
+func (m *Monitor) BinsName() string {
+	if m.Bins == nil {
+		return ""
+	}
+	return m.Bins.Name
 }
 
 // Watched is one column of a monitor, with how it is compared.

@@ -106,9 +106,7 @@ func (r *resolver) monitor(s *monitorSpec) {
 	before := len(r.errors)
 	model, _ := lookup(r, s.Model, r.models, &r.modelNames)
 	m := &Monitor{Name: s.Name.V, Description: s.Description.V, Model: model, Grace: defaultGrace, FalseAlarms: 1, MinSample: 1000, For: 2}
-	if s.Skew == nil && s.Drift == nil && s.Name.Set {
-		r.errorf(s.Name.Pos, "monitor %q compares with nothing: give it skew, drift or both", s.Name.V)
-	}
+	r.monitorChecks(s)
 	r.monitorBaseline(s, m)
 	r.monitorWindow(s, m)
 	r.threshold(s.Threshold, s.Numeric.V, s.Categorical.V)
@@ -133,6 +131,28 @@ func (r *resolver) monitor(s *monitorSpec) {
 	}
 	if model != nil && len(r.errors) == before {
 		r.plane.Monitors = append(r.plane.Monitors, m)
+	}
+}
+
+// monitorChecks are the parts of a monitor of which it needs at least one: without any it would judge nothing.
+var monitorChecks = []struct {
+	name  string
+	given func(*monitorSpec) bool
+}{
+	{"skew", func(s *monitorSpec) bool { return s.Skew != nil }},
+	{"drift", func(s *monitorSpec) bool { return s.Drift != nil }},
+}
+
+func (r *resolver) monitorChecks(s *monitorSpec) {
+	var names []string
+	for _, c := range monitorChecks {
+		if c.given(s) {
+			return
+		}
+		names = append(names, c.name)
+	}
+	if s.Name.Set {
+		r.errorf(s.Name.Pos, "monitor %q checks nothing: give it at least one of %s", s.Name.V, strings.Join(names, ", "))
 	}
 }
 

@@ -41,6 +41,7 @@ type evaluation struct {
 	partition int32
 	watches   map[string]*watch.Watch
 	late      map[string]uint64
+	unknown   map[string]uint64 // checks
 }
 
 // errAborted ends a session whose transaction was aborted: the state in memory is ahead of the records.
@@ -144,7 +145,7 @@ func (e *evaluator) reconcile(ctx context.Context) error {
 
 // restore makes the watches of a partition's models of the state that is recorded.
 func (e *evaluator) restore(ctx context.Context, partition int32) (*evaluation, error) {
-	t := &evaluation{partition: partition, watches: map[string]*watch.Watch{}, late: map[string]uint64{}}
+	t := &evaluation{partition: partition, watches: map[string]*watch.Watch{}, late: map[string]uint64{}, unknown: map[string]uint64{}}
 	for _, m := range e.models {
 		if modelPartition(m) != partition {
 			continue
@@ -287,7 +288,8 @@ func (e *evaluator) judge(ctx context.Context) error {
 	for _, t := range e.tasks {
 		for name, w := range t.watches {
 			e.met.late.WithLabelValues(name).Add(float64(w.Late() - t.late[name]))
-			t.late[name] = w.Late()
+			e.met.unknown.WithLabelValues(name).Add(float64(w.UnknownChecks() - t.unknown[name]))
+			t.late[name], t.unknown[name] = w.Late(), w.UnknownChecks()
 			e.met.watching(name, w)
 		}
 	}

@@ -15,6 +15,7 @@ type monitorMetrics struct {
 	deadLetters  *prometheus.CounterVec
 	late         *prometheus.CounterVec
 	unbaselined  *prometheus.GaugeVec
+	unknown      *prometheus.CounterVec
 	windows      *prometheus.CounterVec
 	effect       *prometheus.GaugeVec
 	threshold    *prometheus.GaugeVec
@@ -37,6 +38,7 @@ func newMonitorMetrics(reg prometheus.Registerer) *monitorMetrics {
 		deadLetters: counter("freshet_monitor_dead_letters_total", "Inferences that could not be used, by model and class.", "model", "class"),
 		late:        counter("freshet_monitor_late_total", "Inferences that came when every window they belong to first had been judged, by model.", "model"),
 		unbaselined: gauge("freshet_monitor_unbaselined_inferences", "Inferences so far whose model version has no baseline, by model.", "model"),
+		unknown:     counter("freshet_monitor_unknown_checks_total", "Checks that were evaluated for monitors that are not defined, and left out, by model.", "model"),
 		windows:     counter("freshet_monitor_windows_total", "Windows that were judged, by monitor.", "monitor"),
 		effect:      gauge("freshet_monitor_effect", "Effect size of the last window, bias-corrected, over all slices, by monitor, kind and column.", "monitor", "kind", "column"),
 		threshold:   gauge("freshet_monitor_threshold", "Effect size from which on a column has changed, by monitor, kind and column.", "monitor", "kind", "column"),
@@ -51,7 +53,7 @@ func newMonitorMetrics(reg prometheus.Registerer) *monitorMetrics {
 			Name: "freshet_monitor_unreadable_profiles_total", Help: "Profile records that could not be read and were left out.",
 		}),
 	}
-	reg.MustRegister(m.inferences, m.deadLetters, m.late, m.unbaselined, m.windows, m.effect, m.threshold, m.messages, m.streamTime, m.transactions, m.sessions, m.unreadable)
+	reg.MustRegister(m.inferences, m.deadLetters, m.late, m.unbaselined, m.unknown, m.windows, m.effect, m.threshold, m.messages, m.streamTime, m.transactions, m.sessions, m.unreadable)
 	return m
 }
 
@@ -67,7 +69,9 @@ func (m *monitorMetrics) transaction(processor string, committed bool, err error
 }
 
 func (m *monitorMetrics) judged(j watch.Judgement) {
-	m.windows.WithLabelValues(j.Monitor.Name).Inc()
+	if !j.Check {
+		m.windows.WithLabelValues(j.Monitor.Name).Inc()
+	}
 	for i := range j.Scores {
 		if s := &j.Scores[i]; s.Slice == "" {
 			m.effect.WithLabelValues(s.Monitor, string(s.Kind), s.Column).Set(float64(s.Effect))

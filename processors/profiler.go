@@ -139,7 +139,9 @@ func (p *profiler) step(ctx context.Context) error {
 			return err
 		}
 	}
-	p.produceCounts(context.WithoutCancel(ctx)) // also when the process is to end: it is the last commit
+	if err := p.produceCounts(context.WithoutCancel(ctx)); err != nil { // also when the process is to end: it is the last commit
+		return err
+	}
 	return p.end(ctx)
 }
 
@@ -162,16 +164,19 @@ func (p *profiler) count(ctx context.Context, fetches kgo.Fetches) {
 }
 
 // produceCounts writes what has been counted, and that time has passed.
-func (p *profiler) produceCounts(ctx context.Context) {
+func (p *profiler) produceCounts(ctx context.Context) error {
 	p.ticked = p.now()
 	topic := topics.Name(p.plane, topics.Profiles)
 	for _, m := range p.byTopic {
 		for _, d := range m.acc.Flush(p.now().UnixMicro()) {
-			p.sess.s.Produce(ctx, &kgo.Record{
-				Topic: topic, Partition: modelPartition(m.model), Key: []byte(m.model.Name), Value: d.AppendBinary(nil),
-			}, p.out.produced)
+			value, err := d.AppendBinary(nil)
+			if err != nil {
+				return fmt.Errorf("model %s: %w", m.model.Name, err)
+			}
+			p.sess.s.Produce(ctx, &kgo.Record{Topic: topic, Partition: modelPartition(m.model), Key: []byte(m.model.Name), Value: value}, p.out.produced)
 		}
 	}
+	return nil
 }
 
 func (p *profiler) end(ctx context.Context) error {

@@ -180,10 +180,7 @@ func (r *episodeRow) names() string {
 	const most = 3
 	var names []string
 	for _, f := range r.Features {
-		name := seriesName(f.Column, f.Slice)
-		if name == "" {
-			name = string(f.Kind)
-		}
+		name := nameOf(f)
 		if !slices.Contains(names, name) {
 			names = append(names, name)
 		}

@@ -70,13 +70,13 @@ func (a *app) printMessage(m *alert.Message) error {
 		fmt.Fprintf(a.Stdout, "muted by: %s\n", printable(m.MutedBy))
 	}
 	fmt.Fprintln(a.Stdout)
-	features := newTable(left("KIND"), left("COLUMN"), left("SINCE"), left("UNTIL"), right("EFFECT"), right("THRESHOLD"))
+	features := newTable(left("KIND"), left("CHECK"), left("COLUMN"), left("SINCE"), left("UNTIL"), right("EFFECT"), right("THRESHOLD"))
 	for _, f := range m.Features {
 		until := ""
 		if f.Until != 0 {
 			until = instant(int64(f.Until))
 		}
-		features.add(string(f.Kind), seriesName(f.Column, f.Slice), instant(int64(f.Since)), until, report.Number(float64(f.Effect)), report.Number(float64(f.Threshold)))
+		features.add(string(f.Kind), f.Check, seriesName(f.Column, f.Slice), instant(int64(f.Since)), until, report.Number(float64(f.Effect)), report.Number(float64(f.Threshold)))
 	}
 	if err := features.print(a.Stdout); err != nil {
 		return err
@@ -98,7 +98,7 @@ func (a *app) printEvidence(all []alert.Evidence) error {
 		for _, mv := range e.Movers {
 			moved = append(moved, fmt.Sprintf("%s %s to %s", mv.Bin, percent(mv.Reference), percent(mv.Current)))
 		}
-		t.add(seriesName(e.Column, e.Slice), e.Method, report.Number(float64(e.Effect)), report.Number(float64(e.Score)), report.Number(float64(e.P)),
+		t.add(nameOf(e.Series), e.Method, report.Number(float64(e.Effect)), report.Number(float64(e.Score)), report.Number(float64(e.P)),
 			thousands(e.Current.N), report.Number(float64(e.Current.NEff)), thousands(e.Reference.N),
 			instant(e.Window.Start)+" to "+instant(e.Window.End), e.Against, strings.Join(moved, ", "))
 	}
@@ -107,7 +107,7 @@ func (a *app) printEvidence(all []alert.Evidence) error {
 	}
 	for _, e := range all {
 		if e.Note != "" {
-			fmt.Fprintf(a.Stdout, "%s: %s\n", printable(seriesName(e.Column, e.Slice)), printable(e.Note))
+			fmt.Fprintf(a.Stdout, "%s: %s\n", printable(nameOf(e.Series)), printable(e.Note))
 		}
 	}
 	for _, e := range all {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -80,7 +81,7 @@ func (a *app) listMonitors(ctx context.Context, m *monitored) error {
 		if err != nil {
 			return err
 		}
-		rows = append(rows, newMonitorRow(mon, made[mon.Bins.Name], scores, open[mon.Name]))
+		rows = append(rows, newMonitorRow(mon, made[mon.BinsName()], scores, open[mon.Name]))
 	}
 	if a.json() {
 		return printJSON(a.Stdout, rows)
@@ -88,14 +89,14 @@ func (a *app) listMonitors(ctx context.Context, m *monitored) error {
 	t := newTable(left("MONITOR"), left("MODEL"), left("WINDOW"), left("BASELINE"), left("LAST WINDOW"), left("CHANGED"), left("WORST COLUMN"), left("FIRING"))
 	for _, r := range rows {
 		state, last, changed, worst := r.Baseline, "none yet", "", ""
-		if r.Made == "" {
+		if r.Baseline != "" && r.Made == "" {
 			state += " (not made)"
 		}
 		if r.LastWindow != "" {
 			last, changed = r.LastWindow, fmt.Sprintf("%d of %d", r.Changed, r.Judged)
 		}
 		if r.Worst != nil {
-			worst = fmt.Sprintf("%s %s (threshold %g)", seriesName(r.Worst.Column, r.Worst.Slice), report.Number(float64(r.Worst.Effect)), r.Worst.Threshold)
+			worst = fmt.Sprintf("%s %s (threshold %g)", nameOf(r.Worst.Series()), report.Number(float64(r.Worst.Effect)), r.Worst.Threshold)
 		}
 		t.add(r.Name, r.Model, r.Window, state, last, changed, worst, strings.Join(r.Firing, ", "))
 	}
@@ -103,7 +104,7 @@ func (a *app) listMonitors(ctx context.Context, m *monitored) error {
 }
 
 func newMonitorRow(mon *config.Monitor, b *baseline.Baseline, scores []watch.Score, firing []string) monitorRow {
-	r := monitorRow{Name: mon.Name, Model: mon.Model.Name, Window: windowText(mon.Size), Baseline: mon.Bins.Name, Judged: len(scores), Firing: firing}
+	r := monitorRow{Name: mon.Name, Model: mon.Model.Name, Window: windowText(mon.Size), Baseline: mon.BinsName(), Judged: len(scores), Firing: firing}
 	if mon.Every != mon.Size {
 		r.Window += " every " + windowText(mon.Every)
 	}
@@ -141,6 +142,15 @@ func seriesName(column, slice string) string {
 	return column + " (" + slice + ")"
 }
 
+// nameOf is a series as lists name it: its column, or what it watches where it has none.
+func nameOf(s alert.Series) string {
+	name := cmp.Or(s.Column, string(s.Kind))
+	if s.Check != "" {
+		name += " " + s.Check
+	}
+	return seriesName(name, s.Slice)
+}
+
 // firing returns the series of episodes that are not over, by monitor.
 func (m *monitored) firing(ctx context.Context) (map[string][]string, error) {
 	type episode struct {
@@ -173,11 +183,7 @@ func (m *monitored) firing(ctx context.Context) (map[string][]string, error) {
 			if f.Until != 0 {
 				continue
 			}
-			name := seriesName(f.Column, f.Slice)
-			if name == "" {
-				name = string(f.Kind)
-			}
-			out[e.monitor] = append(out[e.monitor], name)
+			out[e.monitor] = append(out[e.monitor], nameOf(f.Series))
 		}
 	}
 	for name, of := range out {

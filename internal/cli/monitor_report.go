@@ -118,7 +118,7 @@ func seriesOf(scores []watch.Score, slice string) [][]watch.Score {
 	by, changed := map[alert.Series][]watch.Score{}, map[alert.Series]bool{}
 	var order []alert.Series
 	for _, s := range scores {
-		k := alert.Series{Kind: s.Kind, Column: s.Column, Slice: s.Slice}
+		k := s.Series()
 		if by[k] == nil {
 			order = append(order, k)
 		}
@@ -174,7 +174,7 @@ func monitorPage(plane *config.Plane, mon *config.Monitor, series [][]watch.Scor
 		{Name: "model", Value: mon.Model.Name + " of " + plane.Project},
 		{Name: "window", Value: window},
 		{Name: "shown", Value: plural(len(ends), "window", "windows")},
-		{Name: "baseline", Value: mon.Bins.Name},
+		{Name: "baseline", Value: mon.BinsName()},
 		{Name: "fires after", Value: plural(mon.For, "window", "disjoint windows") + " in a row"},
 	}
 	if mon.Against > 0 {
@@ -187,7 +187,7 @@ func monitorPage(plane *config.Plane, mon *config.Monitor, series [][]watch.Scor
 func reportColumn(of []watch.Score, pairs []watch.Pair) report.Column {
 	s := &of[len(of)-1]
 	c := report.Column{
-		Name: seriesName(s.Column, s.Slice), Verdict: s.Outcome, Level: outcomeLevel(s.Outcome), Notes: slices.Clone(s.Notes),
+		Name: nameOf(s.Series()), Verdict: s.Outcome, Level: outcomeLevel(s.Outcome), Notes: slices.Clone(s.Notes),
 		Cells: []string{
 			report.Number(float64(s.Effect)), fmt.Sprint(s.Threshold), report.P(float64(s.PAdjusted)), thousands(int64(s.NRef)), thousands(int64(s.NCur)), thousands(int64(s.NEffCur)), s.Method,
 		},
@@ -203,7 +203,7 @@ func reportColumn(of []watch.Score, pairs []watch.Pair) report.Column {
 	}
 	c.Series = &series
 	for _, p := range pairs {
-		if (p.Series == alert.Series{Kind: s.Kind, Column: s.Column, Slice: s.Slice}) && p.Window == s.Window && p.Reference != nil && p.Current != nil {
+		if p.Series == s.Series() && p.Window == s.Window && p.Reference != nil && p.Current != nil {
 			c.Histogram = report.FromProfiles(p.Reference, p.Current)
 		}
 	}

@@ -123,7 +123,7 @@ func (m *monitored) readScores(ctx context.Context, mon *config.Monitor, f score
 		}
 		of := byEnd[s.Window.End]
 		if f.selects(&s) {
-			of = append(of, s)
+			of = revised(of, &s)
 		}
 		if byEnd[s.Window.End] = of; f.windows > 0 && len(byEnd) > f.windows {
 			delete(byEnd, slices.Min(slices.Collect(maps.Keys(byEnd))))
@@ -133,11 +133,24 @@ func (m *monitored) readScores(ctx context.Context, mon *config.Monitor, f score
 	return byEnd, err
 }
 
+// revised adds a score to those of its window, in the place of one that it corrects, unless it is corrected itself.
+func revised(of []watch.Score, s *watch.Score) []watch.Score {
+	for i := range of {
+		if of[i].Series() == s.Series() && of[i].Window == s.Window {
+			if s.Revision >= of[i].Revision {
+				of[i] = *s
+			}
+			return of
+		}
+	}
+	return append(of, *s)
+}
+
 func ordered(byEnd map[int64][]watch.Score) (out []watch.Score) {
 	for _, end := range slices.Sorted(maps.Keys(byEnd)) {
 		of := byEnd[end]
 		slices.SortStableFunc(of, func(a, b watch.Score) int {
-			return cmp.Or(cmp.Compare(a.Column, b.Column), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Slice, b.Slice))
+			return cmp.Or(cmp.Compare(a.Column, b.Column), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Check, b.Check), cmp.Compare(a.Slice, b.Slice))
 		})
 		out = append(out, of...)
 	}
@@ -190,10 +203,10 @@ func (a *app) printScores(scores []watch.Score) error {
 	if len(scores) == 0 {
 		return notFound(errNotJudged)
 	}
-	t := newTable(left("WINDOW ENDS"), left("COLUMN"), left("SLICE"), left("KIND"), left("VERDICT"), left("METHOD"), right("SCORE"), right("EFFECT"), right("THRESHOLD"), right("P"), right("N"), right("N EFF"), left("MOVED MOST"))
+	t := newTable(left("WINDOW ENDS"), left("COLUMN"), left("SLICE"), left("KIND"), left("CHECK"), left("VERDICT"), left("METHOD"), right("SCORE"), right("EFFECT"), right("THRESHOLD"), right("P"), right("N"), right("N EFF"), left("MOVED MOST"))
 	for i := range scores {
 		s := &scores[i]
-		t.add(instant(s.Window.End), s.Column, s.Slice, string(s.Kind), s.Outcome, s.Method, report.Number(float64(s.Score)), report.Number(float64(s.Effect)),
+		t.add(instant(s.Window.End), s.Column, s.Slice, string(s.Kind), s.Check, s.Outcome, s.Method, report.Number(float64(s.Score)), report.Number(float64(s.Effect)),
 			fmt.Sprint(s.Threshold), report.P(float64(s.PAdjusted)), thousands(int64(s.NCur)), thousands(int64(s.NEffCur)), moved(s))
 	}
 	return t.print(a.Stdout)

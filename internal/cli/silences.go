@@ -26,7 +26,7 @@ const silenceLong = `Silence mutes what all its matchers match, for a time. It d
 silence ends is told then, and what was told before is told to be over, silence or not.
 
 A matcher is FIELD=VALUE, FIELD!=VALUE, or FIELD=~REGEXP, FIELD!~REGEXP for the whole value. Fields are monitor, kind,
-class, column, slice, group and source. An argument with a = or ! is a matcher, unless a / stands before it; others are files
+class, column, slice, check, group and source. An argument with a = or ! is a matcher, unless a / stands before it; others are files
 of the definition.`
 
 func (a *app) silenceCommand() *cobra.Command {

@@ -61,6 +61,11 @@ func TestStateIsEncodedAsItWas(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, filepath.Join("testdata", "state_v1.json"), text)
+	comesBack(t, text)
+}
+
+func comesBack(t *testing.T, text []byte) {
+	t.Helper()
 	back, err := alert.Decode(text)
 	if err != nil {
 		t.Fatal(err)
@@ -69,6 +74,46 @@ func TestStateIsEncodedAsItWas(t *testing.T) {
 	if err != nil || !bytes.Equal(text, again) {
 		t.Errorf("comes back as\n%s\nnot\n%s (%v)", again, text, err)
 	}
+}
+
+// Two checks of one kind and column are two series, in the state, in messages and for silences.
+func TestChecksAreSeriesOfTheirOwn(t *testing.T) {
+	state := alert.New("delays")
+	var err error
+	if state, err = state.SetSilence(alert.Silence{
+		ID: "s1", Matchers: []alert.Matcher{{Field: "check", Op: "=", Value: "range"}}, Start: 1, End: 1000, Author: "ann", Comment: "known",
+	}); err != nil {
+		t.Fatal(err)
+	}
+	var sent []alert.Message
+	for n := int64(1); n <= 3; n++ {
+		e := alert.Evaluation{Monitor: "delays", Lane: "quality", For: 1, Window: alert.Window{Start: n * 10, End: n*10 + 10}}
+		for _, check := range []string{"range", "null_share", "type_share"} {
+			e.Verdicts = append(e.Verdicts, alert.Verdict{
+				Series: alert.Series{Kind: alert.Quality, Column: "distance", Check: check}, Effect: .4, Threshold: .1, Significant: true, Enough: check != "type_share",
+			})
+		}
+		next, result, err := state.Evaluate(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		state, sent = next, append(sent, result.Messages...)
+	}
+	if len(sent) != 1 || sent[0].Count != 1 || sent[0].Features[0].Check != "null_share" || sent[0].Evidence[0].Check != "null_share" {
+		t.Fatalf("%+v", sent)
+	}
+	if want := "delays: bad data (null_share) of distance"; sent[0].Summary != want {
+		t.Errorf("summary %q, want %q", sent[0].Summary, want)
+	}
+	if s := state.Statuses(); len(s) != 3 || s[0].Check != "null_share" || s[1].Check != "range" || s[2].Phase != alert.Missing {
+		t.Errorf("statuses %+v", s)
+	}
+	text, err := state.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, filepath.Join("testdata", "state_v2.json"), text)
+	comesBack(t, text)
 }
 
 func golden(t *testing.T, name string, got []byte) {
@@ -173,7 +218,7 @@ func TestHostileNamesKeepMessagesSmall(t *testing.T) {
 
 func TestBadStatesAreRefused(t *testing.T) {
 	for _, text := range []string{
-		``, `{}`, `{"version":2,"monitor":"m"}`, `{"version":1,"monitor":"m"} {}`,
+		``, `{}`, `{"version":3,"monitor":"m"}`, `{"version":1,"monitor":"m"} {}`,
 		`{"version":1,"monitor":"m","series":[{"kind":"mood","phase":"firing"}]}`,
 		`{"version":1,"monitor":"m","series":[{"kind":"skew","phase":"dancing"}]}`,
 		`{"version":1,"monitor":"m","series":[{"kind":"skew","phase":"firing"},{"kind":"skew","phase":"firing"}]}`,

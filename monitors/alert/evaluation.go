@@ -99,7 +99,7 @@ func (e *Evaluation) check(monitor string) error {
 			return fmt.Errorf("evaluation of monitor %q: column %q: no kind %q", e.Monitor, s.Column, s.Kind)
 		}
 		if seen[s] {
-			return fmt.Errorf("evaluation of monitor %q: two verdicts of %s of column %q, slice %q", e.Monitor, s.Kind, s.Column, s.Slice)
+			return fmt.Errorf("evaluation of monitor %q: two verdicts of %s of column %q, slice %q, check %q", e.Monitor, s.Kind, s.Column, s.Slice, s.Check)
 		}
 		seen[s] = true
 	}
@@ -117,6 +117,7 @@ func (e Evaluation) canonical() Evaluation {
 	for i := range e.Verdicts {
 		v := &e.Verdicts[i]
 		v.Column, v.Slice, v.Group = canonical(v.Column), canonical(v.Slice), canonical(v.Group)
+		v.Check = canonical(v.Check)
 		v.Sources = slices.Clone(v.Sources)
 		for j, s := range v.Sources {
 			v.Sources[j] = canonical(s)

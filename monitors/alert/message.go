@@ -172,7 +172,9 @@ func (st *step) message(e *episode, kind Type, of []Series) Message {
 func (m *Message) summary() string {
 	var nouns []string
 	for _, row := range kindTable {
-		if slices.ContainsFunc(m.Features, func(f Feature) bool { return f.Kind == row.kind }) {
+		if checks, found := m.checks(row.kind); found && len(checks) > 0 {
+			nouns = append(nouns, row.noun+" ("+strings.Join(checks, ", ")+")")
+		} else if found {
 			nouns = append(nouns, row.noun)
 		}
 	}
@@ -201,6 +203,21 @@ func (m *Message) summary() string {
 		text = fmt.Sprintf("resolved after %s: %s", time.Duration(m.ResolvedAt-m.StartedAt)*time.Microsecond, text)
 	}
 	return clip(text, maxText)
+}
+
+// checks returns the names of the checks of a kind among the features, and whether the kind is among them at all.
+func (m *Message) checks(kind Kind) (names []string, found bool) {
+	for _, f := range m.Features {
+		if f.Kind != kind {
+			continue
+		}
+		found = true
+		if f.Check != "" {
+			names = append(names, f.Check)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), found
 }
 
 // MaxEvent bounds a message's CloudEvent in bytes: receivers of webhooks may refuse more than 20 kB.

@@ -87,10 +87,12 @@ type Series struct {
 	Kind   Kind   `json:"kind"`
 	Column string `json:"column,omitempty"` // a feature, the prediction, or the source of a freshness
 	Slice  string `json:"slice,omitempty"`  // as "carrier=AA"; empty: all
+	// Check is which of a kind's checks it is, as null_share or rmse; empty for a kind that has one, as skew and drift.
+	Check string `json:"check,omitempty"`
 }
 
 func compareSeries(a, b Series) int {
-	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Slice, b.Slice))
+	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Slice, b.Slice), cmp.Compare(a.Check, b.Check))
 }
 
 // maxName bounds names in states and messages, in bytes. Slices' values come from the data.

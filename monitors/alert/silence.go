@@ -42,6 +42,7 @@ var matcherFields = []struct {
 	{"class", func(_ string, s *series) []string { return []string{string(s.Kind.Class())} }},
 	{"column", func(_ string, s *series) []string { return []string{s.Column} }},
 	{"slice", func(_ string, s *series) []string { return []string{s.Slice} }},
+	{"check", func(_ string, s *series) []string { return []string{s.Check} }},
 	{"group", func(_ string, s *series) []string { return []string{s.Group} }},
 	{"source", func(_ string, s *series) []string { return s.Sources }},
 }

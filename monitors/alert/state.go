@@ -27,16 +27,20 @@ type document struct {
 	Stale    map[string]int64 `json:"stale,omitempty"` // end of the last window in which a source muted its columns; "": all (A8)
 }
 
-// stateVersion is raised when a reader of the older one would be wrong about the newer.
-const stateVersion = 1
+// stateVersion is raised when a reader of the older one would be wrong about the newer. Version 1 has no checks: its
+// readers would take the series of two checks for one twice. What has none is written as version 1 still.
+const stateVersion = 2
 
 // New is the state of a monitor of which nothing has been judged yet.
 func New(monitor string) State {
-	return State{document{Version: stateVersion, Monitor: canonical(monitor)}}
+	return State{document{Monitor: canonical(monitor)}}
 }
 
 // Encode writes the state as a record's value: a JSON document.
 func (s State) Encode() ([]byte, error) {
+	if s.doc.Version = 1; s.doc.checked() {
+		s.doc.Version = stateVersion
+	}
 	text, err := json.Marshal(s.doc)
 	if err != nil {
 		return nil, fmt.Errorf("encode the alerts of monitor %q: %w", s.doc.Monitor, err)
@@ -50,8 +54,8 @@ func Decode(text []byte) (State, error) {
 	if err := unmarshal(text, &doc); err != nil {
 		return State{}, fmt.Errorf("decode the alerts of a monitor: %w", err)
 	}
-	if doc.Version != stateVersion {
-		return State{}, fmt.Errorf("decode the alerts of monitor %q: version %d, this program reads %d", doc.Monitor, doc.Version, stateVersion)
+	if doc.Version < 1 || doc.Version > stateVersion {
+		return State{}, fmt.Errorf("decode the alerts of monitor %q: version %d, this program reads 1 to %d", doc.Monitor, doc.Version, stateVersion)
 	}
 	if err := doc.check(); err != nil {
 		return State{}, fmt.Errorf("decode the alerts of monitor %q: %w", doc.Monitor, err)
@@ -102,6 +106,16 @@ func (d *document) check() error {
 	return nil
 }
 
+// checked tells whether a series is that of a check.
+func (d *document) checked() bool {
+	if slices.ContainsFunc(d.Series, func(s series) bool { return s.Check != "" }) {
+		return true
+	}
+	return slices.ContainsFunc(d.Episodes, func(e episode) bool {
+		return slices.ContainsFunc(e.Members, func(m member) bool { return m.Check != "" })
+	})
+}
+
 // ascending tells whether a list is sorted and has nothing twice.
 func ascending[T any](list []T, compare func(a, b T) int) bool {
 	for i := 1; i < len(list); i++ {
@@ -146,7 +160,7 @@ type Status struct {
 	Since int64 // start of the first bad window of the run that led here; 0 if it is not pending, firing or recovering
 }
 
-// Statuses are the series that are not normal, in the order of kind, column and slice.
+// Statuses are the series that are not normal, in the order of kind, column, slice and check.
 func (s State) Statuses() []Status {
 	var out []Status
 	for i := range s.doc.Series {

@@ -35,6 +35,12 @@ func (s State) Evaluate(e Evaluation) (State, Result, error) {
 	return State{st.doc}, Result{Messages: st.messages}, nil
 }
 
+// Accepts tells why Evaluate would refuse an evaluation; nil if it would not.
+func (s State) Accepts(e Evaluation) error {
+	e = e.canonical()
+	return e.check(s.doc.Monitor)
+}
+
 // Retire ends a monitor that is no longer defined, at microseconds UTC: what was told is resolved. The state is not
 // needed any more.
 func (s State) Retire(at int64) []Message {

@@ -14,6 +14,9 @@ func seriesName(s alert.Series) string {
 	if s.Slice != "" {
 		name += " (" + s.Slice + ")"
 	}
+	if s.Check != "" {
+		return name + " " + string(s.Kind) + " " + s.Check
+	}
 	return name + " " + string(s.Kind)
 }
 

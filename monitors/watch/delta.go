@@ -11,7 +11,8 @@ import (
 // Unknown is the watermark of a partition of which no inference has been seen.
 const Unknown = math.MinInt64
 
-// Delta is what a profiler has counted between two commits, or, without panes, that time has passed.
+// Delta is what a profiler has counted between two commits, or, without panes, that time has passed; or what others have
+// found out, as checks.
 type Delta struct {
 	Clock    int64  // the profiler's clock, microseconds UTC
 	Total    int32  // how many partitions the inference topic has, whoever reads them
@@ -22,6 +23,7 @@ type Delta struct {
 	Panes    []PaneDelta
 	// Strays are inferences of versions that have no baseline, by version.
 	Strays []Stray
+	Checks []Check
 }
 
 // Mark is how far a partition of the inference topic has got.
@@ -47,16 +49,20 @@ type Stray struct {
 // maxPartitions bounds what a record can make a reader believe of a topic.
 const maxPartitions = 100_000
 
-// deltaVersion is the first byte of an encoded Delta. The rest: clock (varint), total (uvarint), the number of marks and for each its
-// partition (uvarint) and watermark (varint), pane (varint),
-// baseline (a uvarint length and its bytes), build (varint), the number of
-// panes and for each its start (varint), slice, rows (uvarint) and columns (their number, and the length and bytes of
-// each), the number of strays and for each its version and rows.
-const deltaVersion = 1
+// deltaVersion is the first byte of an encoded Delta that has checks, 1 of one that has none. The rest: clock (varint), total (uvarint),
+// the number of marks and for each its partition (uvarint) and watermark (varint), pane (varint), baseline (a uvarint length and its
+// bytes), build (varint), the number of panes and for each its start (varint), slice, rows (uvarint) and columns (their number, and
+// the length and bytes of each), the number of strays and for each its version and rows; in version 2 the number of checks and for
+// each the length and bytes of its JSON.
+const deltaVersion = 2
 
-// AppendBinary appends the delta's encoding.
-func (d *Delta) AppendBinary(dst []byte) []byte {
-	dst = binary.AppendVarint(append(dst, deltaVersion), d.Clock)
+// AppendBinary appends the delta's encoding. An error is one of its checks.
+func (d *Delta) AppendBinary(dst []byte) ([]byte, error) {
+	version := byte(1)
+	if len(d.Checks) > 0 {
+		version = deltaVersion
+	}
+	dst = binary.AppendVarint(append(dst, version), d.Clock)
 	dst = binary.AppendUvarint(dst, uint64(d.Total))
 	dst = binary.AppendUvarint(dst, uint64(len(d.Marks)))
 	for _, m := range d.Marks {
@@ -76,7 +82,18 @@ func (d *Delta) AppendBinary(dst []byte) []byte {
 	for _, s := range d.Strays {
 		dst = binary.AppendUvarint(wire.AppendBytes(dst, s.Version), s.Rows)
 	}
-	return dst
+	if version == 1 {
+		return dst, nil
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(d.Checks)))
+	for i := range d.Checks {
+		text, err := d.Checks[i].encode()
+		if err != nil {
+			return nil, err
+		}
+		dst = wire.AppendBytes(dst, text)
+	}
+	return dst, nil
 }
 
 // appendColumns appends the rows and profiles of a pane.
@@ -92,8 +109,9 @@ func appendColumns(dst []byte, rows uint64, columns [][]byte) []byte {
 // DecodeDelta reads what AppendBinary wrote, all of data. Profiles alias data and are not looked into.
 func DecodeDelta(data []byte) (*Delta, error) {
 	r := wire.NewReader(data)
-	if v := r.Take(1); v != nil && v[0] != deltaVersion {
-		return nil, fmt.Errorf("decode a profile record: version %d is not known", v[0])
+	version := r.Byte()
+	if len(data) > 0 && (version < 1 || version > deltaVersion) {
+		return nil, fmt.Errorf("decode a profile record: version %d is not known", version)
 	}
 	d := &Delta{Clock: r.Varint(), Total: int32(min(r.Uvarint(), maxPartitions))}
 	for range r.Count() {
@@ -108,8 +126,21 @@ func DecodeDelta(data []byte) (*Delta, error) {
 	for range r.Count() {
 		d.Strays = append(d.Strays, Stray{Version: r.Text(), Rows: r.Uvarint()})
 	}
+	var texts [][]byte
+	if version > 1 {
+		for range r.Count() {
+			texts = append(texts, r.Bytes())
+		}
+	}
 	if err := r.End(); err != nil {
 		return nil, fmt.Errorf("decode a profile record: %w", err)
+	}
+	for _, text := range texts {
+		c, err := decodeCheck(text)
+		if err != nil {
+			return nil, fmt.Errorf("decode a profile record: %w", err)
+		}
+		d.Checks = append(d.Checks, c)
 	}
 	return d, nil
 }

@@ -52,17 +52,23 @@ type Judgement struct {
 	Monitor  *config.Monitor
 	Window   alert.Window
 	Rows     uint64
+	Check    bool // it was judged by others, and no window of panes
 	Scores   []Score
 	Messages []alert.Message
 }
 
-// Advance judges windows that are due (W4), at most so many, and lets go of panes that no window reaches any more. more
+// Advance evaluates the checks that were added, judges windows that are due (W4), at most so many, and lets go of panes that no window reaches any more. more
 // says that there are windows left that are due.
 func (w *Watch) Advance(most int) (out []Judgement, more bool, err error) {
 	for _, s := range w.retired {
 		out = append(out, Judgement{Monitor: &config.Monitor{Name: s.Monitor(), Model: w.model}, Messages: s.Retire(w.clock)})
 	}
 	w.retired = nil
+	checked, err := w.evaluateChecks()
+	if err != nil {
+		return nil, false, err
+	}
+	out = append(out, checked...)
 	t := w.StreamTime()
 	if t == Unknown {
 		return out, false, nil
@@ -213,7 +219,7 @@ func (w *Watch) judgeWindow(m *monitor, end int64) (Judgement, error) {
 	}
 	drift.Family(columns, level)
 	e := alert.Evaluation{
-		Monitor: m.Name, Model: w.model.Name, Origin: w.origin, Lane: "windows", Window: j.Window, At: w.clock, For: m.For,
+		Monitor: m.Name, Model: w.model.Name, Origin: w.origin, Lane: windowsLane, Window: j.Window, At: w.clock, For: m.For,
 		Verdicts: []alert.Verdict{noData(j)},
 	}
 	var changed []alert.Series

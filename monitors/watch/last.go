@@ -23,10 +23,10 @@ func (w *Watch) Last(name string) ([]Pair, error) {
 	if m == nil {
 		return nil, fmt.Errorf("model %s has no monitor %s", w.model.Name, name)
 	}
-	b := w.baselines[m.Bins.Name]
-	if m.Last == 0 || b == nil {
+	if m.Last == 0 || m.Bins == nil || w.baselines[m.Bins.Name] == nil {
 		return nil, nil
 	}
+	b := w.baselines[m.Bins.Name]
 	cur, err := w.sum(b, m.Size.Microseconds(), m.Last)
 	if err != nil {
 		return nil, err

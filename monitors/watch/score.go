@@ -9,27 +9,35 @@ import (
 
 // Score is what one column of one slice came to in one window, as its record says it.
 type Score struct {
-	Monitor   string       `json:"monitor"`
-	Model     string       `json:"model"`
-	Kind      alert.Kind   `json:"kind"`
-	Column    string       `json:"column"`
-	Slice     string       `json:"slice,omitempty"`
-	Window    alert.Window `json:"window"`
-	Against   string       `json:"against"`
-	Method    string       `json:"method"`
-	Score     Number       `json:"score"`  // the distance by its formula
-	Effect    Number       `json:"effect"` // without what chance gives: what the threshold is for
-	Threshold float64      `json:"threshold"`
-	P         Number       `json:"p"`
-	PAdjusted Number       `json:"p_adjusted"` // for all tests of the window
-	Level     float64      `json:"level"`      // at or below it the column has changed significantly
-	NRef      uint64       `json:"n_ref"`
-	NCur      uint64       `json:"n_cur"`
-	NEffRef   Number       `json:"n_eff_ref"`
-	NEffCur   Number       `json:"n_eff_cur"`
-	Outcome   string       `json:"outcome"`
-	Movers    []Mover      `json:"movers,omitempty"`
-	Notes     []string     `json:"notes,omitempty"`
+	Monitor string       `json:"monitor"`
+	Model   string       `json:"model"`
+	Kind    alert.Kind   `json:"kind"`
+	Column  string       `json:"column"`
+	Slice   string       `json:"slice,omitempty"`
+	Check   string       `json:"check,omitempty"` // which of the kind's checks, as null_share
+	Window  alert.Window `json:"window"`
+	// Revision tells scores of the same monitor, series and window apart: the one with the highest counts.
+	Revision  int      `json:"revision,omitempty"`
+	Against   string   `json:"against"`
+	Method    string   `json:"method"`
+	Score     Number   `json:"score"`  // the distance by its formula
+	Effect    Number   `json:"effect"` // without what chance gives: what the threshold is for
+	Threshold float64  `json:"threshold"`
+	P         Number   `json:"p"`
+	PAdjusted Number   `json:"p_adjusted"` // for all tests of the window
+	Level     float64  `json:"level"`      // at or below it the column has changed significantly
+	NRef      uint64   `json:"n_ref"`
+	NCur      uint64   `json:"n_cur"`
+	NEffRef   Number   `json:"n_eff_ref"`
+	NEffCur   Number   `json:"n_eff_cur"`
+	Outcome   string   `json:"outcome"`
+	Movers    []Mover  `json:"movers,omitempty"`
+	Notes     []string `json:"notes,omitempty"`
+}
+
+// Series is what the score is of, within its monitor.
+func (s *Score) Series() alert.Series {
+	return alert.Series{Kind: s.Kind, Column: s.Column, Slice: s.Slice, Check: s.Check}
 }
 
 // Mover is a bin and its share of both sides.

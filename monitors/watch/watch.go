@@ -34,6 +34,8 @@ type Watch struct {
 	late      uint64
 	retired   []alert.State // of monitors that are not defined any more
 	strays    map[string]uint64
+	checks    []Check // that the next Advance evaluates
+	unknown   uint64  // checks of monitors that are not defined
 
 	changed   map[string]struct{} // keys of records that differ from what Changes has returned
 	markDirty bool
@@ -133,6 +135,9 @@ func (w *Watch) Add(d *Delta) error {
 			w.strays[s.Version] += s.Rows
 			w.markDirty = true
 		}
+	}
+	if err := w.addChecks(d.Checks); err != nil {
+		return err
 	}
 	if len(d.Panes) == 0 {
 		return nil
@@ -245,7 +250,7 @@ func addProfiles(bins *profile.Bins, a, b []byte) ([]byte, error) {
 // time without any inferences, whose windows are not all judged (see skip).
 func (w *Watch) begin(baseline string, start int64) {
 	for _, m := range w.monitors {
-		if m.Bins.Name != baseline {
+		if m.Bins == nil || m.Bins.Name != baseline {
 			continue
 		}
 		every := m.Every.Microseconds()
