@@ -70,13 +70,13 @@ func (a *app) printMessage(m *alert.Message) error {
 		fmt.Fprintf(a.Stdout, "muted by: %s\n", printable(m.MutedBy))
 	}
 	fmt.Fprintln(a.Stdout)
-	features := newTable(left("KIND"), left("CHECK"), left("COLUMN"), left("SINCE"), left("UNTIL"), right("EFFECT"), right("THRESHOLD"))
+	features := newTable(left("KIND"), left("COLUMN"), left("SINCE"), left("UNTIL"), right("EFFECT"), right("THRESHOLD"))
 	for _, f := range m.Features {
 		until := ""
 		if f.Until != 0 {
 			until = instant(int64(f.Until))
 		}
-		features.add(string(f.Kind), f.Check, seriesName(f.Column, f.Slice), instant(int64(f.Since)), until, report.Number(float64(f.Effect)), report.Number(float64(f.Threshold)))
+		features.add(kindOf(f.Series), seriesName(f.Column, f.Slice), instant(int64(f.Since)), until, report.Number(float64(f.Effect)), report.Number(float64(f.Threshold)))
 	}
 	if err := features.print(a.Stdout); err != nil {
 		return err

@@ -151,6 +151,9 @@ func nameOf(s alert.Series) string {
 	return seriesName(name, s.Slice)
 }
 
+// kindOf is what a series watches, with which of the kind's checks it is.
+func kindOf(s alert.Series) string { return strings.TrimSpace(string(s.Kind) + " " + s.Check) }
+
 // firing returns the series of episodes that are not over, by monitor.
 func (m *monitored) firing(ctx context.Context) (map[string][]string, error) {
 	type episode struct {

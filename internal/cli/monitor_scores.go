@@ -203,10 +203,10 @@ func (a *app) printScores(scores []watch.Score) error {
 	if len(scores) == 0 {
 		return notFound(errNotJudged)
 	}
-	t := newTable(left("WINDOW ENDS"), left("COLUMN"), left("SLICE"), left("KIND"), left("CHECK"), left("VERDICT"), left("METHOD"), right("SCORE"), right("EFFECT"), right("THRESHOLD"), right("P"), right("N"), right("N EFF"), left("MOVED MOST"))
+	t := newTable(left("WINDOW ENDS"), left("COLUMN"), left("SLICE"), left("KIND"), left("VERDICT"), left("METHOD"), right("SCORE"), right("EFFECT"), right("THRESHOLD"), right("P"), right("N"), right("N EFF"), left("MOVED MOST"))
 	for i := range scores {
 		s := &scores[i]
-		t.add(instant(s.Window.End), s.Column, s.Slice, string(s.Kind), s.Check, s.Outcome, s.Method, report.Number(float64(s.Score)), report.Number(float64(s.Effect)),
+		t.add(instant(s.Window.End), s.Column, s.Slice, kindOf(s.Series()), s.Outcome, s.Method, report.Number(float64(s.Score)), report.Number(float64(s.Effect)),
 			fmt.Sprint(s.Threshold), report.P(float64(s.PAdjusted)), thousands(int64(s.NCur)), thousands(int64(s.NEffCur)), moved(s))
 	}
 	return t.print(a.Stdout)
