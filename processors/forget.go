@@ -269,8 +269,11 @@ func (b *Builder) ForgetRetired(ctx context.Context, entity string, vals []featu
 		if err != nil {
 			return cells, err
 		}
+		if of != entity {
+			continue
+		}
 		state, err := rec.State()
-		if err != nil || of != entity {
+		if err != nil {
 			return cells, err
 		}
 		live, err := b.cellsOf(ctx, changelog, rec.Partitions, state)

@@ -113,3 +113,38 @@ func TestARequestToForgetStandsUntilAProcessRuns(t *testing.T) {
 		return nil
 	})
 }
+
+// TestAnEntityIsForgottenInEveryRetiredState: states of other entities come before and between, and stay.
+func TestAnEntityIsForgottenInEveryRetiredState(t *testing.T) {
+	w := newWorld(t, "")
+	w.produce(200)
+	in := w.run(nil)
+	eventually(t, "features", w.check)
+	in.stop()
+	changed := w.changed()
+	for _, view := range []string{"shop_orders", "user_orders"} {
+		if err := w.build(changed, view, nil, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := w.builder(changed, nil)
+	found, err := b.Inspect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(found.Retired) != 2 || found.Retired[0].View != "shop_orders" {
+		t.Fatalf("retired: %+v", found.Retired)
+	}
+	gone := []feature.Value{feature.StringValue(w.events[0].User)}
+	first, err := b.ForgetRetired(t.Context(), "user", gone, found.Retired)
+	if err != nil || first == 0 {
+		t.Errorf("%d cells are forgotten, %v", first, err)
+	}
+	if again, err := b.ForgetRetired(t.Context(), "user", gone, found.Retired); err != nil || again != 0 {
+		t.Errorf("%d cells were left, %v", again, err)
+	}
+	shop := []feature.Value{feature.Int64Value(w.events[0].Shop)}
+	if n, err := b.ForgetRetired(t.Context(), "shop", shop, found.Retired); err != nil || n == 0 {
+		t.Errorf("%d cells of the shop were there, %v", n, err)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -165,11 +166,11 @@ func (a *app) rowsOf(ctx context.Context, m *monitored, def *config.Baseline, f 
 	return r, func() []string { bar.finish(); return nil }, nil
 }
 
+// aQuery is how a query begins. A file may be called selected.csv, or select.parquet.
+var aQuery = regexp.MustCompile(`(?i)^\s*(SELECT|WITH)[\s(*"]`)
+
 // isQuery tells a query from the name of a file, as a spine's is told.
-func isQuery(from string) bool {
-	first := strings.ToUpper(strings.TrimSpace(from))
-	return strings.HasPrefix(first, "SELECT") || strings.HasPrefix(first, "WITH ")
-}
+func isQuery(from string) bool { return aQuery.MatchString(from) }
 
 // otherTypes says which columns have values that are not of the model's type.
 func otherTypes(b *baseline.Baseline) (out []string) {

@@ -199,7 +199,7 @@ func trainOutput(plane *config.Plane, name string) (train.Output, error) {
 	if plane.Connections.ClickHouse == nil {
 		return nil, usageError(errors.New("--out: the definition has no connections.clickhouse for a table"))
 	}
-	return train.NewTable(*plane.Connections.ClickHouse, table, ".")
+	return train.NewTable(plane, *plane.Connections.ClickHouse, table, ".")
 }
 
 // trainSpine opens a file, or asks ClickHouse.

@@ -137,3 +137,16 @@ func TestTrainMistakes(t *testing.T) {
 		})
 	}
 }
+
+func TestAFileIsNoQueryWhateverItsName(t *testing.T) {
+	for _, name := range []string{"selected.csv", "select.parquet", "SELECT.csv", "within.csv", "with.csv", "./select 2024.csv", "spine.csv"} {
+		if isQuery(name) {
+			t.Errorf("%s is taken for a query", name)
+		}
+	}
+	for _, text := range []string{"SELECT 1", "select\n1", "  SELECT(1)", "SELECT*FROM x", "with a AS (SELECT 1) SELECT 1", `SELECT"a" FROM b`} {
+		if !isQuery(text) {
+			t.Errorf("%s is not taken for a query", text)
+		}
+	}
+}

@@ -29,6 +29,7 @@ func (b *csvBatch) text(f field) []byte { return b.buf[f.from:f.to] }
 const (
 	csvChunk  = 1 << 20
 	longestMB = 64 // the longest row, MiB
+	mostCols  = 1 << 20
 )
 
 // A csvScanner reads a file batch by batch.
@@ -47,11 +48,11 @@ var errLongRow = fmt.Errorf("a row is longer than %d MiB: is a quote missing?", 
 func (s *csvScanner) next(b *csvBatch, most int) error {
 	b.fields, b.rows = b.fields[:0], 0
 	b.buf = append(b.buf[:0], s.rest...)
-	for {
+	for chunk := csvChunk; ; {
 		if !s.ended {
 			at := len(b.buf)
-			b.buf = slices.Grow(b.buf, csvChunk)
-			n, err := io.ReadFull(s.r, b.buf[at:at+csvChunk])
+			b.buf = slices.Grow(b.buf, chunk)
+			n, err := io.ReadFull(s.r, b.buf[at:at+chunk])
 			b.buf = b.buf[:at+n]
 			s.read += int64(n)
 			switch {
@@ -77,6 +78,8 @@ func (s *csvScanner) next(b *csvBatch, most int) error {
 		if len(b.buf) > longestMB<<20 {
 			return fmt.Errorf("row %d: %w", s.rows+1, errLongRow)
 		}
+		// A long row is looked at anew with each chunk: chunks that grow keep that in proportion to its length.
+		chunk = max(csvChunk, min(len(b.buf), longestMB<<20+1-len(b.buf)))
 	}
 }
 
@@ -111,7 +114,14 @@ func (s *csvScanner) parse(b *csvBatch, most int) (used int, err error) {
 
 // row reads the row at `at` and returns where the next one begins. whole is false if the buffer ends before it does.
 func (s *csvScanner) row(b *csvBatch, at int) (next int, whole bool, err error) {
-	for {
+	most := mostCols
+	if s.cols > 0 {
+		most = s.cols
+	}
+	for first := len(b.fields); ; {
+		if len(b.fields)-first > most { // before all of a file of commas is in memory
+			return 0, false, fmt.Errorf("it has more than %d fields", most)
+		}
 		f, next, end, err := s.field(b.buf, at)
 		if err != nil || next < 0 {
 			return 0, false, err

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/ClickHouse/ch-go/proto"
@@ -23,15 +24,33 @@ type NewTable struct {
 	rows    int
 }
 
-// newTableRows is how many rows one insert has.
-const newTableRows = 50_000
+const (
+	newTableRows = 50_000 // of one insert
+	// madeHere begins the comment of every new table: what has another is somebody else's, and never replaced or dropped.
+	madeHere = "Made by freshet train"
+	// writingSuffix comes between a table's name and a random text while it is written.
+	writingSuffix = "_writing_"
+)
 
-// CreateTable begins a table that Commit puts under a name, in place of what is there.
+// ErrNotReplaced is wrapped by the refusal to put a new table in the place of one that is not known to be a new table too.
+var ErrNotReplaced = errors.New("there is another table or view of this name, which is not replaced: give the new table another name, or drop the other")
+
+// Names returns the names of what a table of the plane consists of: no other table may have them.
+func Names(t *offline.Table) []string { return []string{t.Name, t.Name + "_rows", t.Name + "_all"} }
+
+// CreateTable begins a table that Commit puts under a name, in place of one that was made alike. What an earlier one of the
+// name left that was killed goes: one that is being written at the same time fails.
 func (s *Store) CreateTable(ctx context.Context, name string, columns []offline.Column) (*NewTable, error) {
 	if s.conn.Cluster != "" {
 		return nil, errors.New("clickhouse: a new table is one server's, and the connection is to a cluster: write a Parquet file, and insert it")
 	}
-	t := &NewTable{s: s, name: name, writing: name + "_writing_" + strings.ToLower(rand.Text()[:8])}
+	t := &NewTable{s: s, name: name, writing: name + writingSuffix + strings.ToLower(rand.Text()[:8])}
+	if err := t.permitted(ctx); err != nil {
+		return nil, err
+	}
+	if err := t.clean(ctx); err != nil {
+		return nil, err
+	}
 	var ddl []string
 	for _, c := range columns {
 		f := form{elem: c.Type.Elem(), list: c.Type.IsList(), nullable: c.Nullable && !c.Type.IsList()}
@@ -44,11 +63,62 @@ func (s *Store) CreateTable(ctx context.Context, name string, columns []offline.
 		}
 		ddl = append(ddl, line)
 	}
-	err := t.s.alter(ctx, "CREATE TABLE "+t.qualified(t.writing)+" ("+strings.Join(ddl, ", ")+") ENGINE = MergeTree ORDER BY tuple()")
+	err := t.s.alter(ctx, "CREATE TABLE "+t.qualified(t.writing)+" ("+strings.Join(ddl, ", ")+") ENGINE = MergeTree ORDER BY tuple()"+
+		" COMMENT "+literal(madeHere))
 	if err != nil {
 		return nil, fmt.Errorf("clickhouse: create table %s: %w", name, err)
 	}
 	return t, nil
+}
+
+// permitted refuses a name that something has which was not made here.
+func (t *NewTable) permitted(ctx context.Context) error {
+	made, err := t.made(ctx, "name = {table:String}", t.name)
+	if err != nil {
+		return err
+	}
+	if here, ok := made[t.name]; ok && !here {
+		return fmt.Errorf("clickhouse: table %s: %w", t.name, ErrNotReplaced)
+	}
+	return nil
+}
+
+// clean drops what runs that were killed have left of a table of this name: half a table, or the one that was replaced.
+func (t *NewTable) clean(ctx context.Context) error {
+	left, err := t.made(ctx, "match(name, {table:String})", "^"+regexp.QuoteMeta(t.name+writingSuffix)+"[a-z0-9]{8}(_old)?$")
+	if err != nil {
+		return err
+	}
+	for name, here := range left {
+		if !here {
+			continue
+		}
+		if err := t.s.alter(ctx, "DROP TABLE IF EXISTS "+t.qualified(name)); err != nil {
+			return fmt.Errorf("clickhouse: drop what an earlier run left of %s: %w", t.name, err)
+		}
+	}
+	return nil
+}
+
+// made returns the tables of the database of which a condition on the name holds, and whether they were made here.
+func (t *NewTable) made(ctx context.Context, condition, value string) (map[string]bool, error) {
+	out := map[string]bool{}
+	var name, comment proto.ColStr
+	err := ask(ctx, t.s.server, &query{
+		sql:    "SELECT name, comment FROM system.tables WHERE database = {database:String} AND " + condition,
+		params: []param{stringParam("database", t.s.addr.database), stringParam("table", value)},
+		result: proto.Results{{Name: "name", Data: &name}, {Name: "comment", Data: &comment}},
+		block: func() error {
+			for i := range name.Rows() {
+				out[name.Row(i)] = strings.HasPrefix(comment.Row(i), madeHere)
+			}
+			return nil
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("clickhouse: look for tables of the name %s: %w", t.name, err)
+	}
+	return out, nil
 }
 
 func (t *NewTable) qualified(name string) string {
@@ -95,6 +165,9 @@ func (t *NewTable) flush(ctx context.Context) error {
 // Commit puts the table in its place.
 func (t *NewTable) Commit(ctx context.Context) error {
 	if err := t.flush(ctx); err != nil {
+		return err
+	}
+	if err := t.permitted(ctx); err != nil { // it may have been made meanwhile
 		return err
 	}
 	// What is there under the name goes once the new table has it.

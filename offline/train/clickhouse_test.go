@@ -22,7 +22,7 @@ func TestClickHouse(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	out, err := train.NewTable(conn, "training", dir)
+	out, err := train.NewTable(parsePlane(t, filesPlane), conn, "training", dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -286,7 +287,9 @@ func TestMistakes(t *testing.T) {
 		{"two columns", "s.csv", "user_id,timestamp,budget,budget\n", `the spine has two columns "budget"`},
 		{"unnamed column", "s.csv", "user_id,timestamp,budget,\n", `column 4 of the spine has no name`},
 		{"collision", "s.csv", "user_id,timestamp,budget,item\n7,2026-03-01T12:01:00Z,1,x\n", `two columns of the training set would be called "item"`},
-		{"ragged", "s.csv", head + zoned + "7\n", "record on line 3: wrong number of fields"},
+		{"ragged", "s.csv", head + zoned + "7\n", "row 2 has 1 fields, not 3"},
+		{"too many fields", "s.csv", head + zoned + "7" + strings.Repeat(",", 9) + "\n", "row 2: it has more than 3 fields"},
+		{"open quote", "s.csv", head + zoned + "\"7,2026-03-01T12:01:00Z,1\n", "row 2: a quoted field does not end"},
 		{"kind of file", "s.txt", "", `a spine is a .csv or a .parquet file, not ".txt"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -298,6 +301,33 @@ func TestMistakes(t *testing.T) {
 			}
 			if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 				t.Errorf("left behind: %v, %v", left, err)
+			}
+		})
+	}
+}
+
+// TestAVastFileIsRefusedInLittleMemory: five gigabytes in which no row ends, as after a missing quote, and a Parquet file that is none.
+func TestAVastFileIsRefusedInLittleMemory(t *testing.T) {
+	const head = "user_id,timestamp,budget\n7,2026-03-01T12:01:00Z,1\n"
+	for _, c := range []struct{ name, file, text, want string }{
+		{"a quote is missing", "s.csv", head + "\"", "row 2: a row is longer than 64 MiB: is a quote missing?"},
+		{"a line end is missing", "s.csv", head, "row 2: a row is longer than 64 MiB: is a quote missing?"},
+		{"no header ends", "s.csv", "user_id", "the first line, which names the columns: row 1: a row is longer than 64 MiB"},
+		{"no Parquet", "s.parquet", head, "not a Parquet file"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path := writeFile(t, c.file, c.text)
+			if err := os.Truncate(path, 5<<30); err != nil { // sparse: it takes no room
+				t.Skip("no sparse files here:", err)
+			}
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			if err := run(t, path, filepath.Join(t.TempDir(), "set.csv"), nil); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %v\nwant  %s", err, c.want)
+			}
+			// All that was ever allocated: a buffer that grows to 64 MiB by doubling.
+			if runtime.ReadMemStats(&after); after.TotalAlloc-before.TotalAlloc > 512<<20 {
+				t.Errorf("%d MiB were allocated", (after.TotalAlloc-before.TotalAlloc)>>20)
 			}
 		})
 	}

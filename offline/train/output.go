@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -67,11 +68,22 @@ func (n *newFile) commit(m *Manifest) error {
 }
 
 func (n *newFile) publish(m *Manifest) error {
+	return replace(n.path+ManifestSuffix, m, func() error {
+		if err := n.seal(); err != nil {
+			return err
+		}
+		return n.rename()
+	})
+}
+
+// replace puts a set in its place, by commit, and its manifest beside it, in the file path. The manifest of what was there before goes
+// first: whatever dies in between leaves a set without a manifest, never one with another set's.
+func replace(path string, m *Manifest, commit func() error) error {
 	text, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return err
 	}
-	manifest := newFile{path: n.path + ManifestSuffix}
+	manifest := newFile{path: path}
 	if err := manifest.create(); err != nil {
 		return err
 	}
@@ -79,15 +91,37 @@ func (n *newFile) publish(m *Manifest) error {
 		err = manifest.seal()
 	}
 	if err == nil {
-		err = n.seal()
+		err = removeForGood(path)
 	}
 	if err == nil {
-		err = n.rename()
+		err = commit()
+	}
+	if err == nil {
+		err = manifest.rename()
 	}
 	if err != nil {
 		return errors.Join(err, manifest.abort())
 	}
-	return manifest.rename()
+	return nil
+}
+
+// removeForGood removes a file, if there is one, so that no crash brings it back.
+func removeForGood(path string) error {
+	if err := os.Remove(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	return syncFolder(path)
+}
+
+// syncFolder makes last which files the folder of a file has.
+func syncFolder(path string) error {
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // rename gives a sealed file its name.
@@ -96,7 +130,7 @@ func (n *newFile) rename() error {
 		return err
 	}
 	n.f = nil
-	return nil
+	return syncFolder(n.path)
 }
 
 // seal makes the file last and gives it the rights that a new file has.

@@ -2,11 +2,12 @@ package train
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/freshet-io/freshet/config"
 	"github.com/freshet-io/freshet/internal/feature"
@@ -25,11 +26,16 @@ type tableOutput struct {
 	row   []feature.Value
 }
 
-// NewTable returns the output that is a table in a database, in place of what is there under its name. Its manifest is
-// written to the folder dir, as TABLE.manifest.json.
-func NewTable(c config.ClickHouse, name, dir string) (Output, error) {
-	if name == "" {
-		return nil, errors.New("the table of the training set has no name")
+// NewTable returns the output that is a table in a database, in place of an earlier training set of its name and of nothing
+// else. Its manifest is written to the folder dir, as TABLE.manifest.json.
+func NewTable(p *config.Plane, c config.ClickHouse, name, dir string) (Output, error) {
+	if name == "" || strings.ContainsAny(name, `/\`) {
+		return nil, fmt.Errorf("%q is no name for the table of a training set", name)
+	}
+	for _, t := range offline.Tables(p) {
+		if slices.Contains(clickhouse.Names(t), name) {
+			return nil, fmt.Errorf("table %s is the plane's own, of %s: give the training set another name", name, t.Name)
+		}
 	}
 	s, err := clickhouse.Open(c, clickhouse.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -77,25 +83,8 @@ func (o *tableOutput) Write(spine, features []feature.Value) error {
 
 // Commit implements Output.
 func (o *tableOutput) Commit(ctx context.Context, m *Manifest) error {
-	text, err := json.MarshalIndent(m, "", "  ")
-	if err != nil {
+	if err := replace(filepath.Join(o.dir, o.name+ManifestSuffix), m, func() error { return o.table.Commit(ctx) }); err != nil {
 		return err
-	}
-	manifest := newFile{path: filepath.Join(o.dir, o.name+ManifestSuffix)}
-	if err := manifest.create(); err != nil {
-		return err
-	}
-	if _, err = manifest.f.Write(append(text, '\n')); err == nil {
-		err = manifest.seal()
-	}
-	if err == nil {
-		err = o.table.Commit(ctx)
-	}
-	if err == nil {
-		err = manifest.rename()
-	}
-	if err != nil {
-		return errors.Join(err, manifest.abort())
 	}
 	return o.store.Close()
 }

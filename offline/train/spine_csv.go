@@ -1,14 +1,12 @@
 package train
 
 import (
-	"bufio"
-	"bytes"
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 
+	"github.com/freshet-io/freshet/internal/columns"
 	"github.com/freshet-io/freshet/internal/feature"
 )
 
@@ -16,7 +14,7 @@ import (
 type csvSpine struct {
 	name string
 	f    *os.File
-	r    *csv.Reader
+	r    *columns.CSVRows
 	cols []SpineColumn
 }
 
@@ -32,24 +30,14 @@ func openCSV(path string) (Spine, error) {
 	return s, nil
 }
 
-func (s *csvSpine) header() error {
-	b := bufio.NewReaderSize(s.f, 1<<20)
-	if mark, err := b.Peek(3); err == nil && bytes.Equal(mark, []byte("\xef\xbb\xbf")) {
-		if _, err := b.Discard(3); err != nil {
-			return err
-		}
-	}
-	s.r = csv.NewReader(b)
-	s.r.ReuseRecord = true
-	names, err := s.r.Read()
-	if errors.Is(err, io.EOF) {
+func (s *csvSpine) header() (err error) {
+	if s.r, err = columns.NewCSVRows(s.f); errors.Is(err, columns.ErrNoHeader) {
 		return errEmpty
-	}
-	if err != nil {
+	} else if err != nil {
 		return err
 	}
-	for _, n := range names {
-		s.cols = append(s.cols, SpineColumn{Name: string([]byte(n)), Type: feature.String, Text: true})
+	for _, n := range s.r.Names {
+		s.cols = append(s.cols, SpineColumn{Name: n, Type: feature.String, Text: true})
 	}
 	return checkColumns(s.cols)
 }
@@ -59,7 +47,7 @@ func (s *csvSpine) Columns() []SpineColumn { return s.cols }
 
 // Next implements Spine.
 func (s *csvSpine) Next(row []feature.Value) error {
-	rec, err := s.r.Read()
+	rec, err := s.r.Next()
 	if err != nil {
 		if isEnd(err) {
 			return io.EOF
