@@ -22,9 +22,9 @@ type inferenceRows struct {
 	ctx          context.Context
 	opts         []kgo.Opt
 	model        *config.Model
-	version      string // only those of this version; "": all
-	since, until time.Time
-	limit        uint64 // of rows; 0: all
+	version      string    // only those of this version; "": all
+	since, until time.Time // zero: any
+	limit        uint64    // of rows; 0: all
 	seen         func(records int64)
 	spans        map[int32]kafka.Span
 
@@ -37,8 +37,11 @@ const aheadOfStamp = time.Hour
 
 // find fixes what is read and returns how many records that is.
 func (r *inferenceRows) find(client *kgo.Client) (records int64, err error) {
-	topic := r.model.Inferences.Topic
-	if r.spans, err = kafka.Committed(r.ctx, client, topic, r.since.Add(-aheadOfStamp)); err != nil {
+	topic, from := r.model.Inferences.Topic, r.since
+	if !from.IsZero() {
+		from = from.Add(-aheadOfStamp)
+	}
+	if r.spans, err = kafka.Committed(r.ctx, client, topic, from); err != nil {
 		if errors.Is(err, kafka.ErrNoTopic) {
 			err = notFound(err)
 		}
@@ -53,31 +56,40 @@ func (r *inferenceRows) find(client *kgo.Client) (records int64, err error) {
 // errEnough ends a reading that has as many rows as are wanted.
 var errEnough = errors.New("enough rows")
 
-// each is a baseline.Rows. It reads one partition after the other, so that a limit gives the same rows each time.
+// each is a baseline.Rows.
 func (r *inferenceRows) each(fn rowFunc) error {
+	values, fields := make([]feature.Value, len(r.model.Columns)), make([]feature.Value, len(r.model.Slices))
+	return r.events(func(row []feature.Value, _ int64) error {
+		for i, c := range r.model.Columns {
+			values[i] = row[c.Field]
+		}
+		for i, f := range r.model.Slices {
+			fields[i] = row[f].Clone() // it names a slice, for longer than the record is there
+		}
+		return fn(values, fields)
+	})
+}
+
+// events gives every row with its event time. It reads one partition after the other, so that a limit gives the same rows
+// each time.
+func (r *inferenceRows) events(fn eventFunc) error {
 	rd, err := ingest.NewReader(r.model.Inferences)
 	if err != nil {
 		return fmt.Errorf("model %s: %w", r.model.Name, err)
 	}
 	r.unreadable, r.otherVersion = 0, 0
 	row := make([]feature.Value, len(r.model.Inferences.Schema))
-	values, fields := make([]feature.Value, len(r.model.Columns)), make([]feature.Value, len(r.model.Slices))
 	records, rows := int64(0), uint64(0)
 	for _, p := range slices.Sorted(maps.Keys(r.spans)) {
 		err := kafka.ReadSpans(r.ctx, r.opts, r.model.Inferences.Topic, map[int32]kafka.Span{p: r.spans[p]}, func(rec *kgo.Record) error {
 			if records++; records%1024 == 0 {
 				r.seen(records)
 			}
-			if !r.wanted(rd, rec, row) {
+			at, ok := r.wanted(rd, rec, row)
+			if !ok {
 				return nil
 			}
-			for i, c := range r.model.Columns {
-				values[i] = row[c.Field]
-			}
-			for i, f := range r.model.Slices {
-				fields[i] = row[f].Clone() // it names a slice, for longer than the record is there
-			}
-			if err := fn(values, fields); err != nil {
+			if err := fn(row, at); err != nil {
 				return err
 			}
 			if rows++; rows == r.limit {
@@ -95,15 +107,15 @@ func (r *inferenceRows) each(fn rowFunc) error {
 	return nil
 }
 
-// wanted reads a record and reports whether it is a row.
-func (r *inferenceRows) wanted(rd *ingest.Reader, rec *kgo.Record, row []feature.Value) bool {
+// wanted reads a record and reports whether it is a row, and of which time.
+func (r *inferenceRows) wanted(rd *ingest.Reader, rec *kgo.Record, row []feature.Value) (at int64, ok bool) {
 	at, _, bad := rd.Read(rec, row)
 	if bad != nil {
 		r.unreadable++
-		return false
+		return 0, false
 	}
 	if at < r.since.UnixMicro() || !r.until.IsZero() && at >= r.until.UnixMicro() {
-		return false
+		return 0, false
 	}
 	version := ""
 	if v := r.model.Version; v >= 0 && row[v].Type() == feature.String {
@@ -111,9 +123,9 @@ func (r *inferenceRows) wanted(rd *ingest.Reader, rec *kgo.Record, row []feature
 	}
 	if r.version != "" && version != r.version {
 		r.otherVersion++
-		return false
+		return 0, false
 	}
-	return true
+	return at, true
 }
 
 // warnings say what was left out.

@@ -33,7 +33,7 @@ func (a *app) monitorCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.monitorListCommand(), a.monitorScoresCommand(), a.monitorReportCommand())
+	cmd.AddCommand(a.monitorListCommand(), a.monitorScoresCommand(), a.monitorReportCommand(), a.monitorBacktestCommand())
 	return cmd
 }
 

@@ -116,8 +116,12 @@ func (m *monitored) baselineNamed(name string) (*config.Baseline, error) {
 
 // monitorNamed returns the definition's monitor of a name.
 func (m *monitored) monitorNamed(name string) (*config.Monitor, error) {
+	return monitorNamed(m.plane, name)
+}
+
+func monitorNamed(plane *config.Plane, name string) (*config.Monitor, error) {
 	var names []string
-	for _, mon := range m.plane.Monitors {
+	for _, mon := range plane.Monitors {
 		if mon.Name == name {
 			return mon, nil
 		}

@@ -107,7 +107,7 @@ func (a *app) rootCommand() *cobra.Command {
 	f.StringVar(&a.logLevel, "log-level", defaultLogLevel, "what is logged to standard error: debug, info, warn or error")
 	f.StringVar(&a.logFormat, "log-format", "", "text or json (default text on a terminal, else json)")
 	root.AddCommand(
-		a.demoCommand(), a.devCommand(), a.runCommand(), a.checkCommand(), a.planCommand(), a.applyCommand(), a.backfillCommand(), a.forgetCommand(), a.getCommand(), a.sqlCommand(), a.filesCommand(), a.compactCommand(), a.dlqCommand(), a.baselineCommand(), a.monitorCommand(), a.alertsCommand(), a.channelCommand(), a.trainCommand(), a.driftCommand(), a.benchCommand(), a.versionCommand(),
+		a.demoCommand(), a.devCommand(), a.runCommand(), a.checkCommand(), a.planCommand(), a.applyCommand(), a.backfillCommand(), a.forgetCommand(), a.getCommand(), a.sqlCommand(), a.filesCommand(), a.compactCommand(), a.dlqCommand(), a.baselineCommand(), a.monitorCommand(), a.testCommand(), a.alertsCommand(), a.channelCommand(), a.trainCommand(), a.driftCommand(), a.benchCommand(), a.versionCommand(),
 	)
 	return root
 }

@@ -2,6 +2,7 @@ package train
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -172,4 +173,28 @@ func shorten(s string) string {
 		return s[:60] + "…"
 	}
 	return s
+}
+
+// instant reads a time in microseconds UTC; null is an error.
+func (c *converter) instant(v *feature.Value) (int64, error) {
+	t, err := c.read(v)
+	switch {
+	case err != nil:
+		return 0, err
+	case t.IsNull():
+		return 0, errors.New("the time is null")
+	case t.Int64() < firstTime || t.Int64() > lastTime:
+		return 0, errors.New("the time is outside the years 0001 to 9999")
+	}
+	return t.Int64(), nil
+}
+
+// Times returns what reads the times of a column, in microseconds UTC; zone is of times that name none, nil refuses them. A
+// time that is null is an error.
+func Times(col SpineColumn, zone *time.Location) (func(*feature.Value) (int64, error), error) {
+	c, err := newConverter(col, feature.Timestamp, zone)
+	if err != nil {
+		return nil, err
+	}
+	return c.instant, nil
 }

@@ -255,17 +255,11 @@ func (s *Set) readSpine(ctx context.Context) error {
 var errNoRows = errors.New("the spine has no rows")
 
 func (p *plan) time(row []feature.Value) (int64, error) {
-	v, err := p.at.read(&row[p.atCol])
+	t, err := p.at.instant(&row[p.atCol])
 	if err != nil {
 		return 0, fmt.Errorf("column %q: %w", p.cols[p.atCol].Name, err)
 	}
-	if v.IsNull() {
-		return 0, fmt.Errorf("column %q: the time is null", p.cols[p.atCol].Name)
-	}
-	if t := v.Int64(); t < firstTime || t > lastTime {
-		return 0, fmt.Errorf("column %q: the time is outside the years 0001 to 9999", p.cols[p.atCol].Name)
-	}
-	return v.Int64(), nil
+	return t, nil
 }
 
 // probe asks every replay about a row.
