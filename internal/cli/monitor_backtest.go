@@ -246,7 +246,7 @@ func (b *backtest) baselines(plane *config.Plane, mon *config.Monitor) (map[stri
 func (b *backtest) judged(j watch.Judgement) error {
 	b.result.Windows++
 	for _, s := range j.Scores {
-		of := alert.Series{Kind: s.Kind, Column: s.Column, Slice: s.Slice}
+		of := alert.Series{Kind: s.Kind, Check: s.Check, Column: s.Column, Slice: s.Slice}
 		s.Movers, s.Notes = nil, nil // of thousands of windows
 		b.effects[of] = append(b.effects[of], s)
 	}
@@ -318,7 +318,7 @@ func (b *backtest) open(plane *config.Plane, model *config.Model) (past, int64, 
 // columns sums up what every series came to.
 func (b *backtest) columns() {
 	for of, scores := range b.effects {
-		c := pastColumn{Column: of.Column, Kind: string(of.Kind), Slice: of.Slice, Threshold: scores[0].Threshold}
+		c := pastColumn{Column: of.Column, Kind: string(of.Kind), Check: of.Check, Slice: of.Slice, Threshold: scores[0].Threshold}
 		var effects []float64
 		for _, s := range scores {
 			if o := drift.Outcome(s.Outcome); o == drift.TooFewRows || o == drift.NoRows {

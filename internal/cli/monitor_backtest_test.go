@@ -103,7 +103,7 @@ func TestBacktest(t *testing.T) {
 		t.Errorf("episode %+v", e)
 	}
 	if c := got.Columns[0]; c.Column != "spend_1d" || c.Windows != 35 || // the first has too few rows
-		 c.Changed < 9 || !(c.Max > 0.2) || !(c.Median < 0.2) || c.Threshold != 0.1 {
+		c.Changed < 9 || !(c.Max > 0.2) || !(c.Median < 0.2) || c.Threshold != 0.1 {
 		t.Errorf("column %+v", c)
 	}
 	for name, other := range map[string]backtestResult{
