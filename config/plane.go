@@ -165,8 +165,8 @@ type Kafka struct {
 	Brokers           []string
 	TLS               *TLS
 	SASL              *SASL
-	ReplicationFactor int // of the topics that Freshet creates; default 3, or the number of brokers if fewer
-	MinInsyncReplicas int // default 2, at most ReplicationFactor
+	ReplicationFactor int // of the topics that Freshet creates; 0: 3, or as many as the cluster has brokers if those are fewer
+	MinInsyncReplicas int // 0: 2, or as many as there are replicas if those are fewer
 }
 
 // Redis is a Redis server, cluster or Sentinel by URL: redis:// rediss:// redis-cluster:// rediss-cluster://

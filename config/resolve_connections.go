@@ -67,21 +67,26 @@ func (r *resolver) kafka(s *kafkaSpec) *Kafka {
 			Password:  r.env.secret("connections.kafka.sasl.password", s.SASL.Password),
 		}
 	}
-	k.ReplicationFactor = min(3, max(len(k.Brokers), 1))
-	if s.ReplicationFactor.Set {
-		k.ReplicationFactor = s.ReplicationFactor.V
-		if k.ReplicationFactor < 1 || k.ReplicationFactor > 32 {
-			r.errorf(s.ReplicationFactor.Pos, "connections.kafka.replication_factor must be from 1 to 32")
-		}
-	}
-	k.MinInsyncReplicas = min(2, k.ReplicationFactor)
-	if s.MinInsyncReplicas.Set {
-		k.MinInsyncReplicas = s.MinInsyncReplicas.V
-		if k.MinInsyncReplicas < 1 || k.MinInsyncReplicas > k.ReplicationFactor {
-			r.errorf(s.MinInsyncReplicas.Pos, "connections.kafka.min_insync_replicas must be from 1 to replication_factor, %d", k.ReplicationFactor)
-		}
-	}
+	r.replication(s, k)
 	return k
+}
+
+// replication leaves what is not stated at 0: the defaults depend on how many brokers the cluster has, and the addresses
+// named here need not be all of them.
+func (r *resolver) replication(s *kafkaSpec, k *Kafka) {
+	const most = 32
+	k.ReplicationFactor, k.MinInsyncReplicas = s.ReplicationFactor.V, s.MinInsyncReplicas.V
+	if s.ReplicationFactor.Set && (k.ReplicationFactor < 1 || k.ReplicationFactor > most) {
+		r.errorf(s.ReplicationFactor.Pos, "connections.kafka.replication_factor must be from 1 to %d", most)
+		return
+	}
+	switch {
+	case !s.MinInsyncReplicas.Set:
+	case s.ReplicationFactor.Set && (k.MinInsyncReplicas < 1 || k.MinInsyncReplicas > k.ReplicationFactor):
+		r.errorf(s.MinInsyncReplicas.Pos, "connections.kafka.min_insync_replicas must be from 1 to replication_factor, %d", k.ReplicationFactor)
+	case k.MinInsyncReplicas < 1 || k.MinInsyncReplicas > most:
+		r.errorf(s.MinInsyncReplicas.Pos, "connections.kafka.min_insync_replicas must be from 1 to %d", most)
+	}
 }
 
 func (r *resolver) tls(what string, s *tlsSpec) *TLS {

@@ -34,8 +34,8 @@ type kafkaSpec struct {
 	Brokers           []At[string] `yaml:"brokers" doc:"Addresses host:port to start from; one value may hold several, separated by commas." required:"true"`
 	TLS               *tlsSpec     `yaml:"tls" doc:"TLS to the brokers; {} uses the system's authorities."`
 	SASL              *saslSpec    `yaml:"sasl" doc:"Authentication to the brokers."`
-	ReplicationFactor At[int]      `yaml:"replication_factor" doc:"Copies of the topics that Freshet creates. Default: 3, or the number of brokers if fewer."`
-	MinInsyncReplicas At[int]      `yaml:"min_insync_replicas" doc:"Copies that must have a record before it is acknowledged, on the topics that Freshet creates. Default: 2, at most replication_factor."`
+	ReplicationFactor At[int]      `yaml:"replication_factor" doc:"Copies of the topics that Freshet creates. Default: 3, or as many as the cluster has brokers if those are fewer."`
+	MinInsyncReplicas At[int]      `yaml:"min_insync_replicas" doc:"Copies that must have a record before it is acknowledged, on the topics that Freshet creates. Default: 2, or replication_factor if that is less."`
 }
 
 type saslSpec struct {

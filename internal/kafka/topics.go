@@ -57,8 +57,8 @@ func (e *TopicsDiffer) Error() string {
 }
 
 // EnsureTopics creates the topics that are missing, explicitly and with c's replication, and compares the others: a
-// different partition count or named setting, or weaker replication, is a *TopicsDiffer that lists all of them. It
-// alters nothing that exists. It returns when every topic is to be seen with leaders, so that a client that starts next
+// different partition count or named setting, or replication weaker than c states, is a *TopicsDiffer that lists all of
+// them. It alters nothing that exists. It returns when every topic is to be seen with leaders, so that a client that starts next
 // finds them. Several instances may call it at once.
 func EnsureTopics(ctx context.Context, adm *kadm.Client, c config.Kafka, specs []TopicSpec) error {
 	if len(specs) == 0 {
@@ -76,8 +76,7 @@ func EnsureTopics(ctx context.Context, adm *kadm.Client, c config.Kafka, specs [
 	if err != nil {
 		return err
 	}
-	r := replicationOf(c, brokers)
-	created, err := createMissing(ctx, adm, r, names, byName, existing)
+	created, err := createMissing(ctx, adm, replicationOf(c, brokers), names, byName, existing)
 	if err != nil {
 		return err
 	}
@@ -86,21 +85,22 @@ func EnsureTopics(ctx context.Context, adm *kadm.Client, c config.Kafka, specs [
 			return err
 		}
 	}
-	return compare(ctx, adm, r, names, byName, existing)
+	// Not with the defaults: a cluster that has grown since would be refused its own topics.
+	return compare(ctx, adm, replication{factor: c.ReplicationFactor, minInsync: c.MinInsyncReplicas}, names, byName, existing)
 }
 
-// replication is what the definition asks for, with the defaults filled in.
+// replication is how often a topic's records are kept, and by how many brokers before they are acknowledged.
 type replication struct{ factor, minInsync int }
 
+// replicationOf is what the definition asks for, with the defaults for a cluster of so many brokers filled in.
 func replicationOf(c config.Kafka, brokers int) replication {
 	r := replication{factor: c.ReplicationFactor, minInsync: c.MinInsyncReplicas}
 	if r.factor <= 0 {
 		r.factor = max(1, min(3, brokers))
 	}
 	if r.minInsync <= 0 {
-		r.minInsync = 2
+		r.minInsync = min(2, r.factor)
 	}
-	r.minInsync = min(r.minInsync, r.factor)
 	return r
 }
 
@@ -111,6 +111,9 @@ func createMissing(ctx context.Context, adm *kadm.Client, r replication, names [
 		d := existing[name]
 		if d.Err == nil && len(d.Partitions) > 0 {
 			continue
+		}
+		if r.minInsync > r.factor {
+			return false, fmt.Errorf("create topic %q: kafka.min_insync_replicas asks for %d copies, and the replication factor is %d; are there too few brokers?", name, r.minInsync, r.factor)
 		}
 		created = true
 		s := specs[name]

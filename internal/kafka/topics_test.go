@@ -2,6 +2,9 @@ package kafka_test
 
 import (
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -145,26 +148,69 @@ func TestEnsureTopicsRefusesTwins(t *testing.T) {
 	}
 }
 
+// load returns the Kafka connection of a definition, as a process reads it.
+func load(t *testing.T, connection string) config.Kafka {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "plane.yaml")
+	if err := os.WriteFile(file, []byte("project: test\nconnections:\n  kafka: "+connection+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, err := config.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return *p.Connections.Kafka
+}
+
+// TestEnsureTopicsReplicatesByDefault: a definition that names one of three brokers and no replication has it on all three.
 func TestEnsureTopicsReplicatesByDefault(t *testing.T) {
-	c := newCluster(t, kfake.NumBrokers(3))
+	all := newCluster(t, kfake.NumBrokers(3))
+	c := load(t, fmt.Sprintf(`{brokers: [%q]}`, all.Brokers[0]))
 	adm := newAdmin(t, c)
 	if err := kafka.EnsureTopics(t.Context(), adm, c, []kafka.TopicSpec{{Name: "a", Partitions: 1}}); err != nil {
 		t.Fatal(err)
 	}
-	topic, err := kafka.DescribeTopic(t.Context(), adm, "a")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if topic.Replicas != 3 {
-		t.Errorf("%d replicas on three brokers, want 3", topic.Replicas)
-	}
-	settings, err := adm.DescribeTopicConfigs(t.Context(), "a")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range settings[0].Configs {
-		if s.Key == "min.insync.replicas" && s.MaybeValue() != "2" {
-			t.Errorf("min.insync.replicas %s, want 2", s.MaybeValue())
+	replicated(t, adm, "a", 3, "2")
+	// What was made when the cluster was smaller is accepted, unless the definition asks for more.
+	one := load(t, fmt.Sprintf(`{brokers: [%q], replication_factor: 1}`, all.Brokers[0]))
+	b := []kafka.TopicSpec{{Name: "b", Partitions: 1}}
+	for _, c := range []config.Kafka{one, c} {
+		if err := kafka.EnsureTopics(t.Context(), adm, c, b); err != nil {
+			t.Fatal(err)
 		}
+	}
+	replicated(t, adm, "b", 1, "1")
+	two := load(t, fmt.Sprintf(`{brokers: [%q], min_insync_replicas: 2}`, all.Brokers[0]))
+	if err := kafka.EnsureTopics(t.Context(), adm, two, b); err == nil || !strings.Contains(err.Error(), "min.insync.replicas 1, want at least 2") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestEnsureTopicsDoesNotWeakenWhatIsAskedFor: one broker cannot keep two copies.
+func TestEnsureTopicsDoesNotWeakenWhatIsAskedFor(t *testing.T) {
+	all := newCluster(t, kfake.NumBrokers(1))
+	c := load(t, fmt.Sprintf(`{brokers: [%q], min_insync_replicas: 2}`, all.Brokers[0]))
+	err := kafka.EnsureTopics(t.Context(), newAdmin(t, c), c, []kafka.TopicSpec{{Name: "a", Partitions: 1}})
+	if err == nil || !strings.Contains(err.Error(), "asks for 2 copies, and the replication factor is 1") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func replicated(t *testing.T, adm *kadm.Client, name string, replicas int, minInsync string) {
+	t.Helper()
+	topic, err := kafka.DescribeTopic(t.Context(), adm, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if topic.Replicas != replicas {
+		t.Errorf("topic %s: %d replicas, want %d", name, topic.Replicas, replicas)
+	}
+	settings, err := adm.DescribeTopicConfigs(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(settings[0].Configs, func(c kadm.Config) bool { return c.Key == "min.insync.replicas" })
+	if i < 0 || settings[0].Configs[i].MaybeValue() != minInsync {
+		t.Errorf("topic %s: settings %v, want min.insync.replicas %s", name, settings[0].Configs, minInsync)
 	}
 }
