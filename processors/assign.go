@@ -54,7 +54,7 @@ func (m *materializer) requestRestore(group []*task) error {
 		return nil
 	}
 	for _, t := range group {
-		t.state = taskRestoring
+		t.state, t.outOfRange = taskRestoring, false
 		m.sess.pause(topicPartition{t.in.topic, t.partition})
 	}
 	select {
@@ -63,6 +63,20 @@ func (m *materializer) requestRestore(group []*task) error {
 	default:
 		return fmt.Errorf("%d restores are waiting already", cap(m.restorer.requests))
 	}
+}
+
+// restoreOutOfRange has tasks whose next records do not exist restored: that learns what their inputs still have, and a
+// task that comes into service is one that can be read on.
+func (m *materializer) restoreOutOfRange() error {
+	var group []*task
+	for _, t := range m.running {
+		if t.outOfRange {
+			group = append(group, t)
+		}
+	}
+	err := m.requestRestore(group)
+	m.listRunning()
+	return err
 }
 
 func (m *materializer) listRunning() {
@@ -119,20 +133,22 @@ func (m *materializer) start(tp topicPartition, d restored) {
 	if t.erasedTo, t.erasedNow = d.erasedTo, 0; d.meta.none() {
 		t.erasedNow = d.erasedTo
 	}
-	at := t.restoredTo(d, first)
-	if at < d.first && !m.acceptGap(t, at, d.first) {
+	gap := outOfRange(t.name(), t.restoredTo(d, first), d.first, d.end)
+	if gap != nil && !m.acceptGap(t, gap) {
 		return
 	}
-	at = t.read
+	at := t.read
 	if d.committed > t.now.next {
 		m.stop(t, fmt.Errorf("%s: the group has committed offset %d and the state has counted up to %d only: state is lost", t.name(), d.committed, t.now.next))
 		return
 	}
-	if d.meta.none() {
-		// Where the first start began is recorded even if no record comes: a second start must not choose again.
+	if d.meta.none() || gap != nil {
+		// Where the first start began is recorded even if no record comes: a second start must not choose again. So is a
+		// gap: it is accepted once.
 		t.touched, t.starting = true, true
-	} else {
-		t.online.want = t.version(t.committed.next)
+	}
+	if !d.meta.none() {
+		t.online.want = t.version(d.meta.next)
 	}
 	m.sess.seek(tp, at)
 	m.sess.resume(tp)
@@ -144,15 +160,14 @@ func (m *materializer) start(tp topicPartition, d restored) {
 
 // acceptGap decides about records that were deleted before they were processed: the task stops and says so, or, where
 // the operator has said so, goes on after them.
-func (m *materializer) acceptGap(t *task, at, first int64) bool {
-	gap := fmt.Errorf("%s: records [%d, %d) were deleted before they were processed (retention); --accept-gap goes on without them", t.name(), at, first)
-	if !m.gaps {
+func (m *materializer) acceptGap(t *task, gap *gapError) bool {
+	if !m.gaps || gap.truncated {
 		m.stop(t, gap)
 		return false
 	}
-	m.logger.Warn("a gap is accepted", "task", t.name(), "from", at, "to", first)
-	m.met.gapRecords.Add(float64(first - at))
-	t.skipTo(first)
+	m.logger.Warn("a gap is accepted", "task", t.name(), "from", gap.at, "to", gap.first)
+	m.met.gapRecords.Add(float64(gap.first - gap.at))
+	t.skipTo(gap.first)
 	return true
 }
 

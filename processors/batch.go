@@ -56,21 +56,25 @@ func (m *materializer) pollWait() time.Duration {
 	return max(wait, 500*time.Microsecond)
 }
 
-// fetchErrors stops tasks whose offsets are lost; what is worth a new session is returned.
+// fetchErrors takes up what went wrong with partitions; what is worth a new session is returned.
 func (m *materializer) fetchErrors(fetches kgo.Fetches) error {
 	var failed error
 	fetches.EachError(func(topic string, p int32, err error) {
-		var lost *kgo.ErrDataLoss
+		var truncated *kgo.ErrDataLoss
 		switch {
 		case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		case errors.Is(err, kerr.OffsetOutOfRange), errors.As(err, &lost):
+		case cannotRead(err):
 			t := m.tasks[topicPartition{topic, p}]
-			if t == nil || t.state == taskFailed {
-				return
+			switch {
+			case t == nil || t.state != taskRunning:
+			case errors.As(err, &truncated):
+				m.doomed = m.inTxn
+				m.stop(t, fmt.Errorf("%s: the topic has lost records: %w", t.name(), err))
+				m.listRunning()
+			default:
+				m.sess.pause(topicPartition{topic, p})
+				t.outOfRange = true
 			}
-			m.doomed = m.inTxn
-			m.stop(t, fmt.Errorf("%s: records from offset %d on were deleted before they were processed: %w", t.name(), t.now.next, err))
-			m.listRunning()
 		case kerr.IsRetriable(err):
 		default:
 			failed = errors.Join(failed, fmt.Errorf("fetch %s: %w", taskName(topic, p), err))

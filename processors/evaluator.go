@@ -29,6 +29,7 @@ type evaluator struct {
 	silenced map[string]alert.Silence
 	more     bool      // windows are due that the last transaction has left
 	synced   time.Time // when the follower was last asked for a baseline that was not known
+	gaps     gaps
 	failed   atomic.Pointer[error]
 	joined   atomic.Bool
 }
@@ -67,6 +68,7 @@ func (e *evaluator) session(ctx context.Context) error {
 		return err
 	}
 	defer e.sess.close()
+	e.gaps.begin()
 	for ctx.Err() == nil {
 		if err := e.step(ctx); err != nil {
 			return err
@@ -140,7 +142,7 @@ func (e *evaluator) reconcile(ctx context.Context) error {
 		e.joined.Store(true)
 		e.failed.Store(nil)
 	}
-	return nil
+	return e.gaps.tend(ctx, e.sess, gained)
 }
 
 // restore makes the watches of a partition's models of the state that is recorded.
@@ -336,5 +338,5 @@ func (e *evaluator) ready() error {
 	if !e.joined.Load() {
 		return errors.New("evaluator: has not joined its group yet")
 	}
-	return nil
+	return e.gaps.err()
 }

@@ -273,26 +273,6 @@ func byUser(es []event) map[string][]event {
 	return m
 }
 
-func TestRecordsLostToRetentionStopTheTask(t *testing.T) {
-	w := newWorld(t, "")
-	w.produce(200)
-	in := w.run(nil)
-	eventually(t, "features", w.check)
-	in.stop()
-	w.produce(200)
-	if err := w.cluster.DeleteRecords(w.topic, 0, -1); err != nil {
-		t.Fatal(err)
-	}
-	in = w.run(nil)
-	eventually(t, "the task to stop", func() error {
-		err := in.rt.Ready()
-		if err == nil || !strings.Contains(err.Error(), "orders[0]: records [") || !strings.Contains(err.Error(), "--accept-gap") {
-			return fmt.Errorf("ready says %v", err)
-		}
-		return nil
-	})
-}
-
 func TestTombstonesEraseTheirEntity(t *testing.T) {
 	w := newWorld(t, "    tombstones: delete\n")
 	w.run(nil)

@@ -187,6 +187,9 @@ func (m *materializer) between(ctx context.Context) error {
 		return err
 	}
 	m.takeRestored()
+	if err := m.restoreOutOfRange(); err != nil {
+		return err
+	}
 	if err := m.forgetRequested(); err != nil {
 		return err
 	}

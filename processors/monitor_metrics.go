@@ -24,6 +24,8 @@ type monitorMetrics struct {
 	transactions *prometheus.HistogramVec
 	sessions     *prometheus.CounterVec
 	unreadable   prometheus.Counter
+	gaps         *prometheus.CounterVec
+	stopped      *prometheus.CounterVec
 }
 
 func newMonitorMetrics(reg prometheus.Registerer) *monitorMetrics {
@@ -48,12 +50,14 @@ func newMonitorMetrics(reg prometheus.Registerer) *monitorMetrics {
 			Name: "freshet_monitor_transaction_end_seconds", Help: "How long the ends of transactions took, by processor and outcome.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 16),
 		}, []string{"processor", "outcome"}),
+		gaps:     counter("freshet_monitor_gap_records_total", "Records that were deleted before they were read and gone past with --accept-gap, by topic.", "topic"),
+		stopped:  counter("freshet_monitor_partitions_stopped_total", "Partitions that were stopped for good; see the log and /readyz. By processor.", "processor"),
 		sessions: counter("freshet_monitor_sessions_replaced_total", "Sessions that failed and were replaced, by processor.", "processor"),
 		unreadable: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "freshet_monitor_unreadable_profiles_total", Help: "Profile records that could not be read and were left out.",
 		}),
 	}
-	reg.MustRegister(m.inferences, m.deadLetters, m.late, m.unbaselined, m.unknown, m.windows, m.effect, m.threshold, m.messages, m.streamTime, m.transactions, m.sessions, m.unreadable)
+	reg.MustRegister(m.inferences, m.deadLetters, m.late, m.unbaselined, m.unknown, m.windows, m.effect, m.threshold, m.messages, m.streamTime, m.transactions, m.sessions, m.unreadable, m.gaps, m.stopped)
 	return m
 }
 

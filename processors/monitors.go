@@ -33,6 +33,8 @@ type MonitorOptions struct {
 	// CreateSources creates topics of inferences that do not exist, with SourcePartitions partitions.
 	CreateSources    bool
 	SourcePartitions int32
+	// AcceptGap continues after records that were deleted before they were processed; the gap is logged and counted.
+	AcceptGap bool
 }
 
 // Monitors profiles the inferences of a plane's models and judges its monitors. Several processes share the work.
@@ -44,6 +46,7 @@ type Monitors struct {
 	now      func() time.Time
 	met      *monitorMetrics
 	follower *follower
+	accept   bool // gaps
 	// partitions are how many the topics of inferences had at the start.
 	partitions map[string]int32
 
@@ -59,7 +62,7 @@ func NewMonitors(ctx context.Context, o MonitorOptions) (*Monitors, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	m := &Monitors{plane: o.Plane, client: o.Client, logger: o.Logger, now: o.Now, met: newMonitorMetrics(o.Registerer)}
+	m := &Monitors{plane: o.Plane, client: o.Client, logger: o.Logger, now: o.Now, met: newMonitorMetrics(o.Registerer), accept: o.AcceptGap}
 	for _, model := range o.Plane.Models {
 		for _, mon := range o.Plane.Monitors {
 			if mon.Model == model {
@@ -85,8 +88,16 @@ func NewMonitors(ctx context.Context, o MonitorOptions) (*Monitors, error) {
 	if m.profiler, err = newProfiler(m); err != nil {
 		return nil, err
 	}
-	m.evaluator = &evaluator{Monitors: m}
+	m.evaluator = &evaluator{Monitors: m, gaps: m.gapsOf("evaluator")}
 	return m, nil
+}
+
+// gaps are those of one of the two groups.
+func (m *Monitors) gapsOf(reader string) gaps {
+	return gaps{
+		reader: reader, accept: m.accept, logger: m.logger, fails: m.met.stopped.WithLabelValues(reader).Inc,
+		passed: func(tp topicPartition, n int64) { m.met.gaps.WithLabelValues(tp.topic).Add(float64(n)) },
+	}
 }
 
 func (m *Monitors) prepareTopics(ctx context.Context, o MonitorOptions) error {

@@ -89,14 +89,18 @@ func newScored(t *testing.T) *scored {
 }
 
 // run starts monitors; stop ends them gracefully and may be called again.
-func (s *scored) run(instance string) (m *Monitors, stop func()) {
+func (s *scored) run(instance string, edit ...func(*MonitorOptions)) (m *Monitors, stop func()) {
 	s.t.Helper()
 	p := *s.plane
 	p.Processing.InstanceID = instance
-	m, err := NewMonitors(s.t.Context(), MonitorOptions{
+	o := MonitorOptions{
 		Plane: &p, Client: []kgo.Opt{kgo.SeedBrokers(s.seeds...)}, Logger: slog.New(slog.NewTextHandler(testWriter{s.t}, nil)), Registerer: prometheus.NewRegistry(),
 		CreateSources: true, SourcePartitions: 2,
-	})
+	}
+	for _, fn := range edit {
+		fn(&o)
+	}
+	m, err := NewMonitors(s.t.Context(), o)
 	if err != nil {
 		s.t.Fatal(err)
 	}

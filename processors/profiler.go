@@ -30,6 +30,7 @@ type profiler struct {
 	out     outcome
 	known   baselineView
 	ticked  time.Time
+	gaps    gaps
 	failed  atomic.Pointer[error]
 	joined  atomic.Bool
 }
@@ -46,7 +47,7 @@ type profiled struct {
 }
 
 func newProfiler(m *Monitors) (*profiler, error) {
-	p := &profiler{Monitors: m, byTopic: map[string]*profiled{}}
+	p := &profiler{Monitors: m, byTopic: map[string]*profiled{}, gaps: m.gapsOf("profiler")}
 	for _, model := range m.models {
 		rd, err := ingest.NewReader(model.Inferences)
 		if err != nil {
@@ -84,6 +85,7 @@ func (p *profiler) session(ctx context.Context) error {
 		return err
 	}
 	defer p.sess.close()
+	p.gaps.begin()
 	for ctx.Err() == nil {
 		if err := p.step(ctx); err != nil {
 			return err
@@ -96,6 +98,9 @@ func (p *profiler) session(ctx context.Context) error {
 func (p *profiler) step(ctx context.Context) error {
 	p.sess.allowRebalance()
 	if _, err := p.sess.settle(ctx); err != nil {
+		return err
+	}
+	if err := p.gaps.tend(ctx, p.sess, p.sess.takeGained()); err != nil {
 		return err
 	}
 	if p.sess.assigned.Load() {
@@ -115,7 +120,9 @@ func (p *profiler) step(ctx context.Context) error {
 	}
 	read := map[string][]int32{}
 	for tp := range p.sess.assignment() {
-		read[tp.topic] = append(read[tp.topic], tp.partition)
+		if !p.gaps.is(tp) { // one that has stopped is not idle: its inferences are missing
+			read[tp.topic] = append(read[tp.topic], tp.partition)
+		}
 	}
 	if err := p.sess.s.Begin(); err != nil {
 		return fmt.Errorf("begin a transaction: %w", err)
@@ -209,7 +216,7 @@ func (p *profiler) ready() error {
 	if !p.joined.Load() {
 		return errors.New("profiler: has not joined its group yet")
 	}
-	return nil
+	return p.gaps.err()
 }
 
 // modelPartition is the partition of a model in every topic by model.

@@ -31,9 +31,9 @@ type restored struct {
 	// committed is the offset that the group has committed for the task, -1 for none.
 	committed int64
 	erasedTo  int64 // the next request to forget an entity that the task has to look at
-	// first is the first offset of the input, for views that begin there.
-	first int64
-	err   error // the task cannot be restored, ever; nothing else is set
+	// The input has the offsets from first to before end; views that are new begin at first.
+	first, end int64
+	err        error // the task cannot be restored, ever; nothing else is set
 }
 
 // restorer brings the local store of tasks that are not running up to their changelogs (R6). It works on its own
@@ -183,7 +183,13 @@ func (r *restorer) finish(ctx context.Context, cl *kgo.Client, d *restored) erro
 	if d.committed, err = committedOffset(ctx, cl, r.group, d.t); err != nil {
 		return err
 	}
-	d.first, err = firstOffset(ctx, cl, d.t)
+	tp := topicPartition{d.t.in.topic, d.t.partition}
+	starts, err := logStarts(ctx, cl, map[topicPartition]bool{tp: true})
+	if err != nil {
+		return err
+	}
+	ends, err := highWatermarks(ctx, cl, map[topicPartition]bool{tp: true})
+	d.first, d.end = starts[tp], ends[tp]
 	return err
 }
 
@@ -222,13 +228,6 @@ func groupOffsets(ctx context.Context, adm *kadm.Client, group, topic string) (k
 		return nil, fmt.Errorf("fetch the offsets of group %s: %w", group, err)
 	}
 	return offsets, nil
-}
-
-// firstOffset returns the first offset that a task's input still has.
-func firstOffset(ctx context.Context, cl *kgo.Client, t *task) (int64, error) {
-	tp := topicPartition{t.in.topic, t.partition}
-	starts, err := logStarts(ctx, cl, map[topicPartition]struct{}{tp: {}})
-	return starts[tp], err
 }
 
 // open decides where in each changelog to go on from and returns a client that consumes from there.

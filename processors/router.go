@@ -32,6 +32,7 @@ type router struct {
 	vals   []feature.Value
 	sess   *session
 	out    outcome
+	gaps   gaps
 	failed atomic.Pointer[error]
 	joined atomic.Bool
 }
@@ -41,11 +42,16 @@ func newRouter(r *Runtime, rt *route) (*router, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &router{
+	router := &router{
 		route: rt, plane: r.plane, group: r.topo.routeGroup(rt), batchBytes: r.topo.maxBatchBytes(),
 		client: r.client, logger: r.logger, now: r.now, met: r.met,
 		reader: rd, row: make([]feature.Value, len(rt.source.Schema)),
-	}, nil
+	}
+	router.gaps = gaps{
+		reader: "router of " + rt.name(), accept: r.opts.AcceptGap, logger: r.logger, fails: r.met.taskFailures.Inc,
+		passed: func(_ topicPartition, n int64) { r.met.gapRecords.Add(float64(n)) },
+	}
+	return router, nil
 }
 
 // run routes until ctx is done. A session that fails is replaced.
@@ -64,6 +70,7 @@ func (r *router) session(ctx context.Context) error {
 		return err
 	}
 	defer r.sess.close()
+	r.gaps.begin()
 	for ctx.Err() == nil {
 		if err := r.step(ctx); err != nil {
 			return err
@@ -76,6 +83,9 @@ func (r *router) session(ctx context.Context) error {
 func (r *router) step(ctx context.Context) error {
 	r.sess.allowRebalance()
 	if _, err := r.sess.settle(ctx); err != nil {
+		return err
+	}
+	if err := r.gaps.tend(ctx, r.sess, r.sess.takeGained()); err != nil {
 		return err
 	}
 	fetches, err := pollSession(ctx, r.sess, 100*time.Millisecond)
@@ -208,5 +218,5 @@ func (r *router) ready() error {
 	if !r.joined.Load() {
 		return fmt.Errorf("router of %s: has not joined its group yet", r.name())
 	}
-	return nil
+	return r.gaps.err()
 }

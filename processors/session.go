@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // The timeouts of a session. A dead instance's partitions are taken over after sessionTimeout; its open transaction is
@@ -28,6 +30,8 @@ type session struct {
 	rebalance atomic.Bool // partitions came or went since the flag was last cleared
 	blocked   atomic.Bool // a rebalance waits for the poll to be released
 	assigned  atomic.Bool // the group has decided what is this member's, if anything, at least once
+	// missing are partitions whose next records the last polls have found not to exist; they are paused.
+	missing map[topicPartition]error
 
 	mu struct {
 		sync.Mutex
@@ -54,7 +58,7 @@ type sessionOptions struct {
 // openSession joins the group and fences any predecessor under the same transactional id: its transaction in flight is
 // ended before this returns.
 func openSession(ctx context.Context, o sessionOptions) (*session, error) {
-	s := &session{}
+	s := &session{missing: map[topicPartition]error{}}
 	s.mu.gained, s.mu.awaited = map[topicPartition]bool{}, map[topicPartition]time.Time{}
 	made := make(chan struct{}) // s.cl is set; callbacks may come before the constructor returns
 	opts := append(o.client[:len(o.client):len(o.client)],
@@ -214,6 +218,28 @@ func (s *session) assignment() map[topicPartition]int64 {
 // seek sets where a partition is read from next.
 func (s *session) seek(tp topicPartition, offset int64) {
 	s.cl.SetOffsets(map[string]map[int32]kgo.EpochOffset{tp.topic: {tp.partition: {Epoch: -1, Offset: offset}}})
+}
+
+// commitOffset commits where a partition is read from next, while no transaction is open.
+func (s *session) commitOffset(ctx context.Context, tp topicPartition, offset int64) error {
+	ctx, cancel := context.WithTimeout(ctx, endTimeout)
+	defer cancel()
+	var failed error
+	at := map[string]map[int32]kgo.EpochOffset{tp.topic: {tp.partition: {Epoch: -1, Offset: offset}}}
+	s.cl.CommitOffsetsSync(ctx, at, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
+		if failed = err; err != nil {
+			return
+		}
+		for _, t := range resp.Topics {
+			for _, p := range t.Partitions {
+				failed = errors.Join(failed, kerr.ErrorForCode(p.ErrorCode))
+			}
+		}
+	})
+	if failed != nil {
+		return fmt.Errorf("commit offset %d of %s: %w", offset, taskName(tp.topic, tp.partition), failed)
+	}
+	return nil
 }
 
 func (s *session) pause(tp topicPartition) {

@@ -46,7 +46,8 @@ func (o *outcome) first() error {
 	return o.err
 }
 
-// pollSession returns what a session has fetched within wait. What passes by itself is no error.
+// pollSession returns what a session has fetched within wait. What passes by itself is no error; a partition whose next
+// records do not exist is paused, and its user looks at it when no transaction is open (gaps).
 func pollSession(ctx context.Context, s *session, wait time.Duration) (kgo.Fetches, error) {
 	pollCtx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
@@ -58,8 +59,10 @@ func pollSession(ctx context.Context, s *session, wait time.Duration) (kgo.Fetch
 	fetches.EachError(func(topic string, p int32, err error) {
 		switch {
 		case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), kerr.IsRetriable(err):
-		case errors.Is(err, kerr.OffsetOutOfRange):
-			failed = errors.Join(failed, fmt.Errorf("%s: records were deleted before they were read: %w", taskName(topic, p), err))
+		case cannotRead(err):
+			tp := topicPartition{topic, p}
+			s.pause(tp)
+			s.missing[tp] = err
 		default:
 			failed = errors.Join(failed, fmt.Errorf("fetch %s: %w", taskName(topic, p), err))
 		}

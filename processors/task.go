@@ -53,6 +53,7 @@ type task struct {
 	pos        position // of the store in the changelog
 	touched    bool     // by the open transaction
 	starting   bool     // where its first start begins is not committed yet
+	outOfRange bool     // its next record does not exist: it is paused until a restore has found out what is missing
 	ids        *eventIDs
 
 	erasedTo  int64 // the next request to forget an entity that is to be looked at

@@ -12,7 +12,7 @@ func (n *node) addMonitors() {
 	n.group.Add("monitors", lastCommitWithin, func(ctx context.Context, ready func()) error {
 		m, err := processors.NewMonitors(ctx, processors.MonitorOptions{
 			Plane: n.Plane, Kafka: *n.Plane.Connections.Kafka, Client: n.kafka, Logger: n.Logger, Registerer: n.registry,
-			CreateSources: n.CreateSources > 0, SourcePartitions: n.CreateSources,
+			CreateSources: n.CreateSources > 0, SourcePartitions: n.CreateSources, AcceptGap: n.AcceptGap,
 		})
 		if err != nil {
 			return err
