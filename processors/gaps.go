@@ -101,7 +101,9 @@ func (g *gaps) tend(ctx context.Context, s *session, gained map[topicPartition]b
 	return nil
 }
 
-func (g *gaps) name(tp topicPartition) string { return g.reader + ": " + taskName(tp.topic, tp.partition) }
+func (g *gaps) name(tp topicPartition) string {
+	return g.reader + ": " + taskName(tp.topic, tp.partition)
+}
 
 // decide stops a partition or has it go on.
 func (g *gaps) decide(ctx context.Context, s *session, tp topicPartition, cause error, gap *gapError) error {
