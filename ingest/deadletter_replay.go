@@ -11,7 +11,7 @@ import (
 // replayBatch is how many records a replay has in flight.
 const replayBatch = 1000
 
-// ReplayFailure is a dead letter that Kafka did not acknowledge. When Err is a timeout, the record may have arrived
+// ReplayFailure is a dead letter that Kafka did not acknowledge, or that holds the beginning of its record only. When Err is a timeout, the record may have arrived
 // nevertheless.
 type ReplayFailure struct {
 	At  Coordinates
@@ -33,6 +33,8 @@ type ReplayReport struct {
 // the source has an event_id and the first is within its horizon. A record that still cannot be used becomes a dead
 // letter again, behind those that this replay reads.
 //
+// A dead letter that was cut is not sent, and is an error after the others have been.
+//
 // Replay stops at the first record that is not acknowledged, after waiting for those in flight; the report is valid
 // also with an error.
 func Replay(ctx context.Context, client *kgo.Client, topic string, filter Filter, all bool) (ReplayReport, error) {
@@ -41,9 +43,14 @@ func Replay(ctx context.Context, client *kgo.Client, topic string, filter Filter
 		return report, errors.New("replay: no selection; state what to replay, or ask for all")
 	}
 	var letters []Letter
+	var cut []ReplayFailure
 	for l, err := range List(ctx, client, topic, filter) {
 		if err != nil {
 			return report, fmt.Errorf("replay: %w", err)
+		}
+		if l.Cut != "" {
+			cut = append(cut, ReplayFailure{At: l.At, Err: fmt.Errorf("only the beginning of the record was kept (%s)", l.Cut)})
+			continue
 		}
 		if letters = append(letters, l); len(letters) == replayBatch {
 			if err := report.send(ctx, client, letters); err != nil {
@@ -52,7 +59,11 @@ func Replay(ctx context.Context, client *kgo.Client, topic string, filter Filter
 			letters = letters[:0]
 		}
 	}
-	return report, report.send(ctx, client, letters)
+	if err := report.send(ctx, client, letters); err != nil || len(cut) == 0 {
+		return report, err
+	}
+	report.Failed = append(report.Failed, cut...)
+	return report, fmt.Errorf("replay: %d records cannot be sent back, the others have been; the first, %s: %w", len(cut), cut[0].At, cut[0].Err)
 }
 
 // send produces a batch and waits for every acknowledgement.

@@ -73,6 +73,30 @@ func TestDeadLetterOfNulls(t *testing.T) {
 	}
 }
 
+// TestDeadLetterOfAHugeRecordIsCut: what is kept fits into a topic of dead letters, and says what it was.
+func TestDeadLetterOfAHugeRecordIsCut(t *testing.T) {
+	huge := make([]byte, MaxLetterBytes)
+	for name, c := range map[string]struct {
+		rec       kgo.Record
+		key, left int
+		sizes     string
+	}{
+		"value":   {kgo.Record{Key: []byte("k"), Value: huge}, 1, keptValueBytes, "key=1 value=16777216 headers=0"},
+		"key":     {kgo.Record{Key: huge, Value: []byte("v")}, keptKeyBytes, 1, "key=16777216 value=1 headers=0"},
+		"headers": {kgo.Record{Value: []byte("v"), Headers: []kgo.RecordHeader{{Key: "h", Value: huge}}}, 0, 1, "key=0 value=1 headers=16777227"},
+		"whole":   {kgo.Record{Value: huge[:wholeBytes]}, 0, wholeBytes, ""},
+	} {
+		dead := DeadLetter("dlq", "s", &c.rec, &FieldError{Class: TooLarge, Reason: "r"}, time.Now())
+		if len(dead.Key) != c.key || len(dead.Value) != c.left || header(dead, headerCut) != c.sizes {
+			t.Errorf("%s: kept %d of the key, %d of the value, %q", name, len(dead.Key), len(dead.Value), header(dead, headerCut))
+		}
+		l, err := ParseLetter(dead)
+		if err != nil || l.Cut != c.sizes || l.Class != TooLarge || len(l.Original.Headers) != 0 {
+			t.Errorf("%s: read as %q %s, %v", name, l.Cut, l.Class, err)
+		}
+	}
+}
+
 func TestParseLetterRefuses(t *testing.T) {
 	good := DeadLetter("dlq", "s", &kgo.Record{Topic: "t"}, &FieldError{Class: Malformed, Reason: "r"}, time.Now()).Headers
 	change := func(i int, key, value string) []kgo.RecordHeader {
@@ -244,6 +268,26 @@ func TestReplay(t *testing.T) {
 		}
 	}
 	t.Error("the second replay's record is not there")
+}
+
+// TestReplayLeavesWhatWasCut: the beginning of a record is not the record.
+func TestReplayLeavesWhatWasCut(t *testing.T) {
+	c := startKafka(t, letterTopic, "flights.departures")
+	cl := newClient(t, c, append(DeadLetterOptions(), kgo.ProducerBatchMaxBytes(MaxLetterBytes))...)
+	for i, v := range [][]byte{make([]byte, MaxLetterBytes), []byte("small")} {
+		rec := &kgo.Record{Topic: "flights.departures", Offset: int64(i), Value: v}
+		if err := cl.ProduceSync(t.Context(), DeadLetter(letterTopic, "departures", rec, &FieldError{Class: TooLarge, Reason: "r"}, recordTime)).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	report, err := Replay(testContext(t), cl, letterTopic, Filter{}, true)
+	if err == nil || !strings.Contains(err.Error(), letterTopic+"/0/0: only the beginning of the record was kept (key=0 value=16777216 headers=0)") ||
+		report.Replayed.Total != 1 || len(report.Failed) != 1 {
+		t.Errorf("got %+v, %v", report, err)
+	}
+	if recs := consume(t, c, "flights.departures", 1); string(recs[0].Value) != "small" {
+		t.Errorf("%d bytes came back", len(recs[0].Value))
+	}
 }
 
 func TestReplayToAMissingTopicFails(t *testing.T) {

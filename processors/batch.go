@@ -27,6 +27,7 @@ func (m *materializer) pollAndApply(ctx context.Context) error {
 	if err := m.fetchErrors(fetches); err != nil {
 		return err
 	}
+	m.behind = 0
 	if m.polled = fetches.NumRecords(); m.polled == 0 {
 		return nil
 	}
@@ -51,7 +52,7 @@ func (m *materializer) pollWait() time.Duration {
 		wait = min(wait, m.plane.Processing.CommitInterval-m.now().Sub(m.began))
 	}
 	if m.waiting() > 0 || m.pub.sending {
-		wait = min(wait, m.plane.Processing.PublishInterval-m.now().Sub(m.lastPub), 2*time.Millisecond)
+		wait = min(wait, m.pace.every()-m.now().Sub(m.lastPub), 2*time.Millisecond)
 	}
 	return max(wait, 500*time.Microsecond)
 }
@@ -104,7 +105,7 @@ func (m *materializer) apply(ctx context.Context, fetches kgo.Fetches) {
 			return
 		}
 		t.lastEvent = now
-		t.lag = p.HighWatermark - p.Records[len(p.Records)-1].Offset - 1
+		m.behind += max(0, p.HighWatermark-p.Records[len(p.Records)-1].Offset-1)
 		parts = append(parts, &part{t: t, recs: p.Records})
 	})
 	work := func(pt *part) {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -244,4 +245,36 @@ func TestARestartPublishesNothingAgain(t *testing.T) {
 	if n := w.redis.writes - before; n > 0 {
 		t.Errorf("%d entities were published again", n)
 	}
+}
+
+// TestAGrownSourceIsRefusedForItsKeys: what is wrong are the keys, not the topics whose partition counts follow the source's; and
+// what the refusal advises counts everything right.
+func TestAGrownSourceIsRefusedForItsKeys(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	w.produce(200)
+	in := w.run(nil)
+	eventually(t, "features", w.check)
+	in.stop()
+	if _, err := kadm.NewClient(w.client()).CreatePartitions(t.Context(), 2, w.topic); err != nil {
+		t.Fatal(err)
+	}
+	p := *w.plane
+	_, err := New(t.Context(), w.options(&p))
+	if err == nil || !strings.Contains(err.Error(), `feature view "user_orders": topic orders had 4 partitions when its state was built and has 6: keys have moved`) ||
+		strings.Contains(err.Error(), "existing topics differ") {
+		t.Fatalf("got %v", err)
+	}
+	anew := strings.NewReplacer("name: orders\n", "name: orders_anew\n", "source: orders\n", "source: orders_anew\n",
+		"name: user_orders\n", "name: user_orders_anew\n", "name: shop_orders\n", "name: shop_orders_anew\n")
+	w.plane = w.load(anew.Replace(w.text("    partitioning: unknown\n")))
+	w.run(nil)
+	eventually(t, "features of the new views", func() error {
+		for u, es := range byUser(w.events) {
+			if err := w.compareIn("user_orders_anew", u, es); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -218,6 +219,36 @@ func TestBadRecordsAreDeadLetteredOnce(t *testing.T) {
 	if good == len(w.events) {
 		t.Error("no events after the bad ones")
 	}
+}
+
+// TestARecordTooLargeForADeadLetterIsCut: it holds up nothing, and what is put aside says how large it was.
+func TestARecordTooLargeForADeadLetterIsCut(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	big := "20000000"
+	cl := w.client(kgo.ProducerBatchMaxBytes(20_000_000))
+	if _, err := kadm.NewClient(cl).AlterTopicConfigs(t.Context(), []kadm.AlterConfig{{Name: "max.message.bytes", Value: &big}}, w.topic); err != nil {
+		t.Fatal(err)
+	}
+	w.run(nil)
+	w.produce(50)
+	huge := make([]byte, ingest.MaxLetterBytes+1)
+	for i := range huge { // as it comes, it does not compress below the limit
+		huge[i] = byte(w.rng.IntN(256))
+	}
+	p := ingest.Partition([]byte("u1"), testPartitions)
+	if err := cl.ProduceSync(t.Context(), &kgo.Record{Topic: w.topic, Key: []byte("u1"), Value: huge, Partition: p}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	w.produce(50)
+	eventually(t, "features", w.check)
+	for l, err := range ingest.List(t.Context(), w.client(ingest.DeadLetterOptions()...), "fr.dlq.orders", ingest.Filter{}) {
+		if err != nil || l.Class != ingest.TooLarge || l.Cut != "key=2 value=16777217 headers=0" || string(l.Original.Value) != string(huge[:1<<20]) {
+			t.Errorf("%s %q with %d bytes, %v", l.Class, l.Cut, len(l.Original.Value), err)
+		}
+		return
+	}
+	t.Error("there is no dead letter")
 }
 
 func header(r *kgo.Record, key string) string {

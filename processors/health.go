@@ -33,6 +33,7 @@ func (m *materializer) housekeeping() {
 		}
 	}
 	m.met.watermarks(m.running, now)
+	m.tellPosition()
 	if !m.inTxn {
 		m.evict()
 	}

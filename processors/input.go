@@ -145,14 +145,11 @@ func (t *topology) internalTopics(partitions func(topic string) int32) []kafka.T
 	return specs
 }
 
-// deadLetterBytes is the largest dead letter: larger than any record that a source takes.
-const deadLetterBytes = 16 << 20
-
 // deadLetterSpec is a topic of dead letters, which has its source's partition count.
 func deadLetterSpec(name string, partitions int32) kafka.TopicSpec {
 	return kafka.TopicSpec{Name: name, Partitions: partitions, Config: map[string]string{
 		"cleanup.policy": "delete", "retention.ms": monthMillis, "message.timestamp.type": "LogAppendTime",
-		"max.message.bytes": strconv.Itoa(deadLetterBytes),
+		"max.message.bytes": strconv.Itoa(ingest.MaxLetterBytes),
 	}}
 }
 
@@ -165,7 +162,7 @@ func (t *topology) maxBatchBytes() map[string]int32 {
 	m := map[string]int32{}
 	const headers = 64 << 10
 	for _, in := range t.inputs {
-		m[in.deadLetters] = deadLetterBytes
+		m[in.deadLetters] = ingest.MaxLetterBytes
 		for _, name := range in.logs {
 			m[name] = config.MaxFeatureLogBytes + headers
 		}

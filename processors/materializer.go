@@ -39,7 +39,9 @@ type materializer struct {
 	inTxn         bool
 	doomed        bool // the open transaction must be aborted
 	began         time.Time
-	polled        int // records of the last poll
+	polled        int   // records of the last poll
+	behind        int64 // records of the inputs that were there and the last poll did not bring
+	pace          pace
 	lastFlush     time.Time
 	lastPub       time.Time
 	pubErr        error
@@ -56,6 +58,7 @@ type materializer struct {
 	deadLetters int64
 
 	status   atomic.Pointer[status]
+	position readerPosition
 	progress atomic.Pointer[Progress]
 }
 
@@ -68,6 +71,8 @@ func newMaterializer(r *Runtime, st *store) (*materializer, error) {
 			requests: make(chan []*task, 64), results: make(chan restored, 1024),
 		},
 	}
+	m.position.reader = "materialize"
+	m.pace.interval = r.plane.Processing.PublishInterval
 	m.canaries = newCanaries(r.opts.Loss, r.logger)
 	for _, in := range r.topo.inputs {
 		m.inputs[in.topic] = in

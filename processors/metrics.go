@@ -28,7 +28,7 @@ type metrics struct {
 	restores     prometheus.Histogram
 	restoredRecs prometheus.Counter
 	sweptCells   prometheus.Counter
-	lag          *prometheus.GaugeVec // topic, partition
+	lag          *prometheus.GaugeVec // reader, topic, partition
 	watermark    *prometheus.GaugeVec // topic, partition
 	freshness    prometheus.Histogram
 	routed       *prometheus.CounterVec // source, entity
@@ -58,7 +58,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		restores:     f.histogram("freshet_restore_seconds", "Bringing a task's store up to its changelog.", []float64{.01, .1, .5, 1, 5, 10, 30, 60, 300, 1800}),
 		restoredRecs: f.counter("freshet_restored_records_total", "Changelog records read by restores."),
 		sweptCells:   f.counter("freshet_swept_cells_total", "Dead tiles and event ids deleted from state by the sweep."),
-		lag:          f.gauges("freshet_lag_records", "Records of an input partition that are not processed yet.", "topic", "partition"),
+		lag:          f.gauges("freshet_lag_records", "Records of a partition that its reader has not processed yet: a task (materialize) or a router (its route).", "reader", "topic", "partition"),
 		watermark:    f.gauges("freshet_watermark_delay_seconds", "How far a partition's stream time is behind the clock.", "topic", "partition"),
 		freshness: f.histogram("freshet_freshness_seconds", "From an event's time to the online store's acknowledgement, for the first event of each partition in each batch.",
 			[]float64{.001, .0025, .005, .01, .015, .025, .05, .1, .15, .25, .5, 1, 5, 30, 60}),
@@ -130,7 +130,6 @@ func (m *metrics) applied(t *task) {
 	dead := c.dead
 	clear(dead)
 	*c = taskCounts{dead: dead}
-	m.lag.WithLabelValues(t.in.topic, t.partitionLabel).Set(float64(max(t.lag, 0)))
 }
 
 // watermarks is set once a second.
@@ -146,7 +145,6 @@ func (m *metrics) watermarks(tasks []*task, now time.Time) {
 
 // forget removes the gauges of a task that went to another instance.
 func (m *metrics) forget(t *task) {
-	m.lag.DeleteLabelValues(t.in.topic, t.partitionLabel)
 	m.watermark.DeleteLabelValues(t.in.topic, t.partitionLabel)
 }
 

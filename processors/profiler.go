@@ -78,7 +78,7 @@ func (p *profiler) session(ctx context.Context) error {
 		m.acc = watch.NewAccumulator(m.model, watch.Pane(p.plane, m.model))
 	}
 	for _, m := range p.byTopic {
-		o.batchBytes[m.deadLetters] = deadLetterBytes
+		o.batchBytes[m.deadLetters] = ingest.MaxLetterBytes
 	}
 	var err error
 	if p.sess, err = openSession(ctx, o); err != nil {

@@ -48,6 +48,27 @@ type taskMark struct {
 	next int64
 }
 
+// slowestPublish bounds how far the publish interval grows while the loop is behind.
+const slowestPublish = 100 * time.Millisecond
+
+// pace is how often entities are published. While the loop is behind the input the interval grows, so that more changes of an
+// entity become one write: what is published then is old by more than that anyway, and the loop catches up sooner.
+type pace struct {
+	interval time.Duration // the definition's
+	grown    time.Duration // 0: not at all
+}
+
+func (p *pace) every() time.Duration { return max(p.interval, p.grown) }
+
+// published takes up that a batch was sent, while the loop was behind or not.
+func (p *pace) published(behind bool) {
+	if !behind {
+		p.grown = 0
+		return
+	}
+	p.grown = min(2*p.every(), slowestPublish)
+}
+
 // publisher sends one batch at a time: an entity's writes reach Redis in order, and what changes meanwhile coalesces.
 type publisher struct {
 	store   OnlineStore
@@ -218,7 +239,7 @@ func (m *materializer) waiting() int {
 // publish sends waiting entities once a publish interval, if the last batch has been answered.
 func (m *materializer) publish() error {
 	now := m.now()
-	if m.pub.sending || now.Sub(m.lastPub) < m.plane.Processing.PublishInterval {
+	if m.pub.sending || now.Sub(m.lastPub) < m.pace.every() {
 		return nil
 	}
 	if m.pubErr != nil && now.Sub(m.pubErrAt) < 200*time.Millisecond {
@@ -236,6 +257,7 @@ func (m *materializer) publish() error {
 		return err
 	}
 	m.lastPub = now
+	m.pace.published(m.behind >= maxPoll)
 	m.pub.sending = true
 	m.pub.in <- b
 	return nil

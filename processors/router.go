@@ -27,14 +27,16 @@ type router struct {
 	now        func() time.Time
 	met        *metrics
 
-	reader *ingest.Reader
-	row    []feature.Value
-	vals   []feature.Value
-	sess   *session
-	out    outcome
-	gaps   gaps
-	failed atomic.Pointer[error]
-	joined atomic.Bool
+	reader   *ingest.Reader
+	row      []feature.Value
+	vals     []feature.Value
+	sess     *session
+	out      outcome
+	gaps     gaps
+	position readerPosition
+	told     time.Time // when position was last set
+	failed   atomic.Pointer[error]
+	joined   atomic.Bool
 }
 
 func newRouter(r *Runtime, rt *route) (*router, error) {
@@ -47,6 +49,7 @@ func newRouter(r *Runtime, rt *route) (*router, error) {
 		client: r.client, logger: r.logger, now: r.now, met: r.met,
 		reader: rd, row: make([]feature.Value, len(rt.source.Schema)),
 	}
+	router.position.reader = "route." + rt.name()
 	router.gaps = gaps{
 		reader: "router of " + rt.name(), accept: r.opts.AcceptGap, logger: r.logger, fails: r.met.taskFailures.Inc,
 		passed: func(_ topicPartition, n int64) { r.met.gapRecords.Add(float64(n)) },
@@ -87,6 +90,10 @@ func (r *router) step(ctx context.Context) error {
 	}
 	if err := r.gaps.tend(ctx, r.sess, r.sess.takeGained()); err != nil {
 		return err
+	}
+	if now := r.now(); now.Sub(r.told) >= time.Second {
+		r.told = now
+		r.tellPosition()
 	}
 	fetches, err := pollSession(ctx, r.sess, 100*time.Millisecond)
 	if err != nil {

@@ -120,6 +120,9 @@ func (r *Runtime) prepareTopics(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := r.admitTopics(ctx, adm, sources); err != nil {
+		return err
+	}
 	partitions := func(topic string) int32 { return sources[topic].Partitions }
 	if err := kafka.EnsureTopics(ctx, adm, r.opts.Kafka, r.topo.internalTopics(partitions)); err != nil {
 		return err
@@ -138,6 +141,38 @@ func (r *Runtime) prepareTopics(ctx context.Context) error {
 		in.changelogID = all[in.changelog].ID
 	}
 	return nil
+}
+
+// admitTopics refuses source topics that are not those which the recorded views were built of. It comes before the topics that
+// follow their partition count are compared with it: altering those would mend nothing.
+func (r *Runtime) admitTopics(ctx context.Context, adm *kadm.Client, sources map[string]kafka.Topic) error {
+	_, err := kafka.DescribeTopic(ctx, adm, r.topo.planeTopic())
+	if errors.Is(err, kafka.ErrNoTopic) {
+		return nil // a first start
+	}
+	if err != nil {
+		return err
+	}
+	recorded, err := r.registry().read(ctx)
+	if err != nil {
+		return err
+	}
+	var refused []error
+	for _, in := range r.topo.inputs {
+		source := sources[in.source.Topic]
+		for _, v := range in.views {
+			w := wantedRecord(v, source.ID, source.Partitions)
+			have, ok := recorded[v.Name]
+			if !ok || have.Dropped || have.Topic != w.Topic {
+				continue
+			}
+			if same, ok := have.of(w.Fingerprint); ok {
+				have = same
+			}
+			refused = append(refused, refuseTopic(&have, &w))
+		}
+	}
+	return errors.Join(refused...)
 }
 
 func sourceTopics(t *topology) []string {
@@ -286,6 +321,7 @@ func (r *Runtime) Run(ctx context.Context) error {
 	wg.Go(func() { errs[len(r.rts)] = r.mat.run(ctx) })
 	wg.Go(func() { r.watchStates(ctx) })
 	wg.Go(func() { r.readErasures(ctx) })
+	wg.Go(func() { r.watchLag(ctx) })
 	wg.Wait()
 	return errors.Join(append(errs, r.mat.store.close())...)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -52,9 +53,24 @@ const positionLen = 4 + 16 + 8 + 8
 
 // openStore opens or makes the database in dir. One process holds it at a time.
 func openStore(dir string, cacheBytes int64, logger *slog.Logger) (*store, error) {
+	return openStoreOn(vfs.Default, dir, cacheBytes, logger)
+}
+
+func openStoreOn(fs vfs.FS, dir string, cacheBytes int64, logger *slog.Logger) (opened *store, err error) {
+	defer func() {
+		// A disk that takes nothing is fatal to a database that is being made. To a process that begins it is an error.
+		switch r := recover().(type) {
+		case nil:
+		case fatalStoreError:
+			opened, err = nil, fmt.Errorf("open the local store in %s (is the disk full?): %w", dir, r.err)
+		default:
+			panic(r)
+		}
+	}()
 	cache := pebble.NewCache(cacheBytes)
 	defer cache.Unref()
 	opts := &pebble.Options{
+		FS:                          fs,
 		Cache:                       cache,
 		DisableWAL:                  true,
 		MemTableSize:                32 << 20,
@@ -396,6 +412,13 @@ func (p *pebbleLogger) Errorf(format string, args ...any) {
 }
 
 func (p *pebbleLogger) Fatalf(format string, args ...any) {
-	p.l.Error("local store: " + fmt.Sprintf(format, args...))
-	panic(fmt.Sprintf("local store: "+format, args...))
+	err := fmt.Errorf("local store: "+format, args...)
+	p.l.Error(err.Error())
+	panic(fatalStoreError{err})
 }
+
+// A fatalStoreError is what a database panics with that cannot go on.
+type fatalStoreError struct{ err error }
+
+func (e fatalStoreError) Error() string { return e.err.Error() }
+func (e fatalStoreError) Unwrap() error { return e.err }

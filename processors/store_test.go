@@ -5,9 +5,14 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 )
 
 func TestAStoreThatCannotBeWrittenSaysSoAndCloses(t *testing.T) {
@@ -76,5 +81,31 @@ func TestBatchesOnTheirWayAreWaitedFor(t *testing.T) {
 	}
 	if err := s.close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestAFullDiskAtTheStartIsAnError: wherever in the making of a store the disk is full.
+func TestAFullDiskAtTheStartIsAnError(t *testing.T) {
+	for whole := int64(0); ; whole++ {
+		var writes atomic.Int64
+		full := errorfs.InjectorFunc(func(op errorfs.Op) error {
+			if op.Kind.ReadOrWrite() == errorfs.OpIsWrite && writes.Add(1) > whole {
+				return syscall.ENOSPC
+			}
+			return nil
+		})
+		s, err := openStoreOn(errorfs.Wrap(vfs.NewMem(), full), "dir", 8<<20, slog.New(slog.DiscardHandler))
+		if err == nil {
+			if whole < 5 {
+				t.Errorf("a store was made with %d writes", whole)
+			}
+			if err := s.db.Close(); err != nil && !errors.Is(err, syscall.ENOSPC) {
+				t.Error(err)
+			}
+			return
+		}
+		if !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("after %d writes: %v does not say that the disk is full", whole, err)
+		}
 	}
 }

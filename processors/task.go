@@ -65,10 +65,9 @@ type task struct {
 
 	assignedAt     int64     // where the client would have begun to read: the group's offset, else that of a first start
 	swept          []byte    // where the next sweep of the store goes on
-	lag            int64     // records of the input behind the last batch
 	waitingSince   int64     // event time of the first event not published yet; 0 when there is none
 	partitionLabel string    // of metrics
-	lastEvent      time.Time // wall clock, for idleness and lag only
+	lastEvent      time.Time // wall clock, for idleness only
 	row            []feature.Value
 	recordKey      []byte
 	keys           []entityKey

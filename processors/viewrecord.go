@@ -171,16 +171,26 @@ func reconcile(recorded map[string]ViewRecord, wanted []ViewRecord, now time.Tim
 
 // refuse says why a view's recorded state cannot be gone on with, nil if it can.
 func refuse(have, w *ViewRecord) error {
+	if err := refuseTopic(have, w); err != nil {
+		return err
+	}
+	if have.Fingerprint != w.Fingerprint {
+		return fmt.Errorf("feature view %q: %w since its state was built; %s. `freshet apply` builds the changed view while this one is served",
+			w.View, errDefinitionChanged, strings.Join(config.Diff(have.Definition, w.Definition), "; "))
+	}
+	return nil
+}
+
+// refuseTopic says why a view's recorded state does not go with the source topic as it is.
+func refuseTopic(have, w *ViewRecord) error {
 	switch {
 	case have.TopicID != w.TopicID:
 		return fmt.Errorf("feature view %q: topic %s was deleted and created again since the view's state was built: its offsets have started again, "+
 			"and new events would be taken for counted ones. Give the view a new name to build it anew", w.View, w.Topic)
-	case have.Fingerprint != w.Fingerprint:
-		return fmt.Errorf("feature view %q: %w since its state was built; %s. `freshet apply` builds the changed view while this one is served",
-			w.View, errDefinitionChanged, strings.Join(config.Diff(have.Definition, w.Definition), "; "))
 	case have.Partitions != w.Partitions:
 		return fmt.Errorf("feature view %q: topic %s had %d partitions when its state was built and has %d: keys have moved between partitions, "+
-			"and its numbers would be wrong. Give the view a new name to build it anew", w.View, w.Topic, have.Partitions, w.Partitions)
+			"and its numbers would be wrong. To count the topic anew wherever its records are, give the source and its views new names, and the source "+
+			"`partitioning: unknown`", w.View, w.Topic, have.Partitions, w.Partitions)
 	}
 	return nil
 }

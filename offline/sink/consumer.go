@@ -26,7 +26,6 @@ const (
 	commitRetry    = 200 * time.Millisecond
 	maxValues      = 1 << 20 // of a batch, which bounds its memory in the forms of a row
 	maxBatchBytes  = 24 << 20
-	dlqBatchBytes  = 16 << 20
 )
 
 // consumer fills one table. One goroutine polls, launches ranges and settles them; a goroutine for each range writes it; the
@@ -139,7 +138,7 @@ func (c *consumer) options() []kgo.Opt {
 		kgo.FetchMaxPartitionBytes(2 << 20),
 		kgo.FetchMaxWait(time.Second),
 		kgo.MaxConcurrentFetches(2),
-		kgo.ProducerBatchMaxBytes(dlqBatchBytes),
+		kgo.ProducerBatchMaxBytes(ingest.MaxLetterBytes),
 		kgo.AdjustFetchOffsetsFn(c.place),
 		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, parts map[string][]int32) { c.assigned(parts) }),
 		kgo.OnPartitionsRevoked(func(_ context.Context, _ *kgo.Client, parts map[string][]int32) { c.giveUp(parts, true) }),
