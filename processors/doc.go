@@ -1,6 +1,7 @@
 // Package processors is the stream runtime and the processors on it: routers, which copy a source's records to
-// repartition topics keyed by other entities, and the materializer, which folds events into the state of feature views
-// and publishes entities to the online store.
+// repartition topics keyed by other entities; the materializer, which folds events into the state of feature views and
+// publishes entities to the online store; the profiler and the evaluator, which count a model's inferences and judge its
+// monitors; and the Builder, which builds a view's state beside the running processors.
 //
 // The invariants that hold this package together are written in ARCHITECTURE.md ("The stream runtime") and cited here by
 // number, R1 to R13. What a feature is worth is not decided here (internal/feature), nor how an event is decoded

@@ -109,3 +109,28 @@ func TestAFullDiskAtTheStartIsAnError(t *testing.T) {
 		}
 	}
 }
+
+// TestStalePositions is the table of when a store may be gone on from.
+func TestStalePositions(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	topic := [16]byte{1}
+	for _, c := range []struct {
+		name  string
+		pos   position
+		stale string
+	}{
+		{"current", position{topicID: topic, offset: 7, at: now.Unix()}, ""},
+		{"at the start of the log", position{topicID: topic, offset: 5, at: now.Unix()}, ""},
+		{"at its end", position{topicID: topic, offset: 9, at: now.Unix()}, ""},
+		{"as old as it may be", position{topicID: topic, offset: 7, at: now.Add(-staleAfter).Unix()}, ""},
+		{"another topic", position{topicID: [16]byte{2}, offset: 7, at: now.Unix()}, "another one"},
+		{"before the log", position{topicID: topic, offset: 4, at: now.Unix()}, "outside the changelog [5, 9]"},
+		{"behind the log", position{topicID: topic, offset: 10, at: now.Unix()}, "outside the changelog [5, 9]"},
+		{"too old", position{topicID: topic, offset: 7, at: now.Add(-staleAfter).Unix() - 1}, "last current at"},
+		{"never", position{}, "another one"},
+	} {
+		if why := c.pos.stale(topic, 5, 9, now, staleAfter); (why == "") != (c.stale == "") || !strings.Contains(why, c.stale) {
+			t.Errorf("%s: %q, want %q", c.name, why, c.stale)
+		}
+	}
+}

@@ -407,7 +407,7 @@ func withoutOrigin(hs []kgo.RecordHeader) []kgo.RecordHeader {
 	return kept
 }
 
-// idleFor says whether the task has had no record for d, so that it does not hold back watermarks.
+// idle says whether the task has had no record for d, so that it does not hold back watermarks.
 func (t *task) idle(now time.Time, d time.Duration) bool {
 	return t.lastEvent.IsZero() || now.Sub(t.lastEvent) > d
 }
