@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -61,8 +62,10 @@ func openStoreOn(fs vfs.FS, dir string, cacheBytes int64, logger *slog.Logger) (
 		// A disk that takes nothing is fatal to a database that is being made. To a process that begins it is an error.
 		switch r := recover().(type) {
 		case nil:
-		case fatalStoreError:
-			opened, err = nil, fmt.Errorf("open the local store in %s (is the disk full?): %w", dir, r.err)
+		case runtime.Error:
+			panic(r)
+		case error: // the database's own, or what its logger was told is fatal
+			opened, err = nil, fmt.Errorf("open the local store in %s (is the disk full?): %w", dir, r)
 		default:
 			panic(r)
 		}
@@ -412,13 +415,21 @@ func (p *pebbleLogger) Errorf(format string, args ...any) {
 }
 
 func (p *pebbleLogger) Fatalf(format string, args ...any) {
-	err := fmt.Errorf("local store: "+format, args...)
-	p.l.Error(err.Error())
-	panic(fatalStoreError{err})
+	fatal := fatalStoreError{text: fmt.Sprintf(format, args...)}
+	for _, a := range args {
+		if err, ok := a.(error); ok {
+			fatal.cause = err
+		}
+	}
+	p.l.Error("local store: " + fatal.text)
+	panic(fatal)
 }
 
 // A fatalStoreError is what a database panics with that cannot go on.
-type fatalStoreError struct{ err error }
+type fatalStoreError struct {
+	text  string
+	cause error // nil if the database did not say
+}
 
-func (e fatalStoreError) Error() string { return e.err.Error() }
-func (e fatalStoreError) Unwrap() error { return e.err }
+func (e fatalStoreError) Error() string { return e.text }
+func (e fatalStoreError) Unwrap() error { return e.cause }
