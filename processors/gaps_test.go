@@ -40,14 +40,7 @@ func TestOutOfRange(t *testing.T) {
 // on the partition are deleted. The events that are left are the oracle's.
 func (w *world) loseNext(n int, partition int32) (lost int) {
 	w.t.Helper()
-	fault := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: w.topic, Err: kerr.KafkaStorageError, Count: -1})
-	defer fault.Remove()
-	eventually(w.t, "fetches that fail", func() error { // those that wait in the broker have been answered
-		if fault.Hits() < 4 {
-			return errors.New("none yet")
-		}
-		return nil
-	})
+	defer w.failFetches()()
 	before := len(w.events)
 	w.produce(n)
 	if err := w.cluster.DeleteRecords(w.topic, partition, -1); err != nil {
@@ -62,6 +55,19 @@ func (w *world) loseNext(n int, partition int32) (lost int) {
 	lost = len(w.events) - len(kept)
 	w.events = kept
 	return lost
+}
+
+// failFetches has nobody read the source until resume is called.
+func (w *world) failFetches() (resume func()) {
+	w.t.Helper()
+	fault := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: w.topic, Err: kerr.KafkaStorageError, Count: -1})
+	eventually(w.t, "fetches that fail", func() error { // those that wait in the broker have been answered
+		if fault.Hits() < 4 {
+			return errors.New("none yet")
+		}
+		return nil
+	})
+	return fault.Remove
 }
 
 // stoppedAt waits until readiness names the bounds of what was lost to both readers of the source.
