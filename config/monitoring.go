@@ -34,6 +34,12 @@ func (p *Plane) Intakes() []*Source {
 	return all
 }
 
+// Reads reports whether a processor reads a source, or a model's inferences: then it puts aside what it refuses of them.
+func (p *Plane) Reads(s *Source) bool {
+	return slices.ContainsFunc(p.Views, func(v *View) bool { return v.Source == s }) ||
+		slices.ContainsFunc(p.Monitors, func(m *Monitor) bool { return m.Model.Inferences == s })
+}
+
 // Column is one column of a model's inferences that can be watched: a bool, int64, float64 or string.
 type Column struct {
 	Name  string // unique in the model; view__feature where the service has two features of one name

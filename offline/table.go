@@ -30,11 +30,15 @@ type Column struct {
 
 // Table is what an offline store keeps of one topic: one row a record. Its columns are Columns, then the ones above.
 type Table struct {
-	Name    string
-	Source  *config.Source // decodes the topic; of a view's log see config.Plane.FeatureLog
-	View    *config.View   // whose log the table is; nil for a source's events
-	Columns []Column       // column i holds field i of Source.Schema; the event time of a log, its last field, is no column
-	Key     []int          // columns that begin the sort order, never null; none if the source has no key
+	Name   string
+	Source *config.Source // decodes the topic; of a view's log see config.Plane.FeatureLog
+	View   *config.View   // whose log the table is; nil for all others
+	Model  *config.Model  // whose inferences it has; nil for all others
+	About  string         // what it has, for people; "" of a source's events and of a view's log
+	// Columns has in place i the column of field i of Source.Schema. The event time of a log, its last field, is no column;
+	// inferences have a column more, Mistyped.
+	Columns []Column
+	Key     []int // columns that begin the sort order, never null; none if the source has no key
 }
 
 // EventsTable returns the table of a source's events, "events_NAME".
@@ -70,7 +74,8 @@ func (t *Table) columns() {
 	}
 }
 
-// Tables returns a plane's tables: each source's events, then the log of each view that keeps one.
+// Tables returns a plane's tables: each source's events, then the log of each view that keeps one, then the inferences of
+// each model.
 func Tables(p *config.Plane) []*Table {
 	var out []*Table
 	for _, s := range p.Sources {
@@ -80,6 +85,9 @@ func Tables(p *config.Plane) []*Table {
 		if v.History == "events" {
 			out = append(out, FeaturesTable(p, v))
 		}
+	}
+	for _, m := range p.Models {
+		out = append(out, InferencesTable(m))
 	}
 	return out
 }

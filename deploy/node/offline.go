@@ -71,8 +71,8 @@ func (n *node) addOffline(ctx context.Context) error {
 	return nil
 }
 
-// ensureUnread creates what the processors create of the sources that some view reads, for those that none does: their
-// topics, if that was asked for, and those of their dead letters.
+// ensureUnread creates what the processors create of the sources and inferences that they read, for those that they do not:
+// their topics, if that was asked for, and those of their dead letters.
 func (n *node) ensureUnread(ctx context.Context) error {
 	cl, err := kgo.NewClient(n.kafka...)
 	if err != nil {
@@ -80,8 +80,8 @@ func (n *node) ensureUnread(ctx context.Context) error {
 	}
 	defer cl.Close()
 	adm := kadm.NewClient(cl)
-	for _, s := range n.Plane.Sources {
-		if n.read(s) {
+	for _, s := range n.Plane.Intakes() {
+		if n.Plane.Reads(s) {
 			continue
 		}
 		topic, err := kafka.DescribeTopic(ctx, adm, s.Topic)
@@ -101,15 +101,6 @@ func (n *node) ensureUnread(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-func (n *node) read(s *config.Source) bool {
-	for _, v := range n.Plane.Views {
-		if v.Source == s {
-			return true
-		}
-	}
-	return false
 }
 
 // unreadLetters is a topic of dead letters as the processors would create it: a view that is added later finds it right.

@@ -29,7 +29,7 @@ func fields(t *offline.Table) []field {
 		f := field{name: c.Name, comment: c.Description, form: form{elem: c.Type.Elem(), list: c.Type.IsList(), nullable: c.Nullable && !c.Type.IsList()}}
 		// Text that is no key and no id repeats itself; a part's dictionary makes it small and its comparisons quick. Where a
 		// string does not repeat, the server stores what exceeds the dictionary as it is.
-		f.form.low = f.form.elem == feature.String && !f.form.list && !key[i] && t.Source.EventID != i
+		f.form.low = f.form.elem == feature.String && !f.form.list && !key[i] && !t.Unique(i)
 		f.codec = "ZSTD(1)"
 		if f.form.elem == feature.Timestamp && !f.form.list {
 			f.codec = "Delta(8), ZSTD(1)"
@@ -179,6 +179,9 @@ func (l layout) createView(t *offline.Table, n names, columns []dbColumn) string
 }
 
 func viewComment(t *offline.Table) string {
+	if t.About != "" {
+		return t.About
+	}
 	text := "Events of the source " + t.Source.Name + ", one row a record"
 	description := t.Source.Description
 	if t.View != nil {

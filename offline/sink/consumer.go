@@ -65,10 +65,7 @@ func newConsumer(s *Sink, t *offline.Table) (*consumer, error) {
 		floor:   s.Budget.limit / int64(2*max(1, len(s.Tables))),
 		letters: ingest.DeadLetterTopic(s.Plane, t.Source.Name),
 	}
-	c.judges = s.DeadLetters && t.View == nil
-	for _, v := range s.Plane.Views {
-		c.judges = c.judges && v.Source != t.Source
-	}
+	c.judges = s.DeadLetters && slices.Contains(s.Plane.Intakes(), t.Source) && !s.Plane.Reads(t.Source)
 	for range writers {
 		r, err := ingest.NewReader(t.Source)
 		if err != nil {

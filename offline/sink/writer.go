@@ -70,8 +70,7 @@ func (c *consumer) store(ctx context.Context, f *flight, b *offline.Batch, lette
 func (c *consumer) rows(f *flight, b *offline.Batch) (letters []*kgo.Record) {
 	reader := <-c.readers
 	defer func() { c.readers <- reader }()
-	width := len(c.t.Columns)
-	b.Reset(width)
+	b.Reset(len(c.t.Columns))
 	fields := make([]feature.Value, len(c.t.Source.Schema))
 	refused := 0
 	for _, rec := range f.recs {
@@ -83,7 +82,7 @@ func (c *consumer) rows(f *flight, b *offline.Batch) (letters []*kgo.Record) {
 			}
 			continue
 		}
-		b.Values = append(b.Values, fields[:width]...)
+		b.Values = c.t.AppendRow(b.Values, fields)
 		b.Meta = append(b.Meta, offline.Meta{
 			Time: at, Arrived: rec.Timestamp.UnixMicro(), Offset: rec.Offset, Topic: rec.Topic, Partition: rec.Partition,
 			Ordinal: liveOrdinal, Deleted: reader.Tombstone(rec),

@@ -81,6 +81,9 @@ func (v *View) read(b *strings.Builder, files []parquet.File, where string) {
 }
 
 func describe(t *offline.Table) string {
+	if t.About != "" {
+		return t.About
+	}
 	if t.View != nil {
 		return strings.TrimSpace("The log of feature view " + t.View.Name + ": features as they were computed, a row an event. " + t.View.Description)
 	}
