@@ -21,8 +21,13 @@ type Model struct {
 	Prediction int // -1: predictions are not logged
 	Class      bool
 	Slices     []int
-	Columns    []Column // what can be watched: the inputs, and the prediction at the end
-	Labels     *Labels
+	// AsOf is when the features of an inference were looked up; its Field is -1 if that is not logged.
+	AsOf EventTime
+	// JoinKeys are those of the entities that the model's features describe, in the order of the service's features, as far
+	// as value skew needs them: none of a model whose monitors do without.
+	JoinKeys []ModelKey
+	Columns  []Column // what can be watched: the inputs, and the prediction at the end
+	Labels   *Labels
 }
 
 // Intakes returns everything that takes records from outside: the sources, and those of the models' inferences.
@@ -32,6 +37,13 @@ func (p *Plane) Intakes() []*Source {
 		all = append(all, m.Inferences)
 	}
 	return all
+}
+
+// ModelKey is a join key in a model's inferences.
+type ModelKey struct {
+	Name  string
+	Type  feature.Type
+	Field int // index into Inferences.Schema
 }
 
 // Reads reports whether a processor reads a source, or a model's inferences: then it puts aside what it refuses of them.
@@ -45,6 +57,9 @@ type Column struct {
 	Name  string // unique in the model; view__feature where the service has two features of one name
 	Field int    // index into Inferences.Schema
 	Type  feature.Type
+	// Feature is its place among the service's features, followed by the derived ones; -1 for a request field and the
+	// prediction.
+	Feature int
 }
 
 // PredictionColumn is the name of the column that holds what the model said.
@@ -80,6 +95,7 @@ type Monitor struct {
 	Bins        *Baseline
 	Skew        bool
 	Against     time.Duration // how much earlier the window compared with lies; 0: no drift
+	ValueSkew   *ValueSkew    // nil: served values are not compared
 	Columns     []Watched
 	FalseAlarms float64 // expected number of false firing episodes in 30 days
 	MinSample   int
@@ -93,6 +109,15 @@ func (m *Monitor) BinsName() string {
 		return ""
 	}
 	return m.Bins.Name
+}
+
+// ValueSkew says how what a model was served is compared with what the offline path computes.
+type ValueSkew struct {
+	Tolerance float64       // two numbers are the same if they are no further apart than this part of the larger, or of 1
+	Threshold float64       // share of a feature's values that is too much, above 0 and below 1
+	Rows      int           // of a window that are compared, at most
+	Settle    time.Duration // after a window was judged
+	Timing    time.Duration // before and after the lookup
 }
 
 // Watched is one column of a monitor, with how it is compared.

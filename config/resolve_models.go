@@ -2,6 +2,7 @@ package config
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/freshet-io/freshet/internal/feature"
@@ -12,9 +13,9 @@ func (r *resolver) model(s *modelSpec) {
 	added := r.modelNames.add(r.issues, s.Name)
 	svc, ok := lookup(r, s.Service, r.services, &r.serviceNames)
 	before := len(r.errors)
-	m := &Model{Name: s.Name.V, Description: s.Description.V, Service: svc, ID: -1, Version: -1, Prediction: -1}
+	m := &Model{Name: s.Name.V, Description: s.Description.V, Service: svc, ID: -1, Version: -1, Prediction: -1, AsOf: EventTime{Field: -1}}
 	if s.Inferences != nil && ok {
-		r.inferences(s.Inferences, m)
+		r.inferences(s, m)
 	}
 	if l := s.Labels; l != nil {
 		r.labels(s, m)
@@ -31,7 +32,8 @@ func (r *resolver) model(s *modelSpec) {
 }
 
 // inferences makes the source of a model's inference events.
-func (r *resolver) inferences(s *inferenceSpec, m *Model) {
+func (r *resolver) inferences(spec *modelSpec, m *Model) {
+	s := spec.Inferences
 	src := &Source{
 		Name: m.Name, Description: m.Description, Topic: s.Topic.V, Format: "json", EventTime: EventTime{Field: -1}, EventID: -1,
 		Partitioned: true, AllowedSkew: defaultSkew, StartAt: "earliest", MaxRecordBytes: defaultMaxRecordBytes, Nested: "features",
@@ -54,6 +56,10 @@ func (r *resolver) inferences(s *inferenceSpec, m *Model) {
 			return -1
 		}
 		taken[a.V] = true
+		if strings.HasPrefix(a.V, "_") {
+			r.column("inference field", a)
+			return -1
+		}
 		src.Schema = append(src.Schema, Field{Name: a.V, Type: t, Required: required})
 		return len(src.Schema) - 1
 	}
@@ -82,30 +88,31 @@ func (r *resolver) inferences(s *inferenceSpec, m *Model) {
 			m.Slices = append(m.Slices, i)
 		}
 	}
+	r.lookup(spec, m)
 	src.NestedFrom = len(src.Schema)
 	m.inputs()
 }
 
 // inputs adds the columns that the model's service returns, and the prediction.
 func (m *Model) inputs() {
-	add := func(name string, t feature.Type) {
+	add := func(name string, t feature.Type, place int) {
 		switch t {
 		case feature.Bool, feature.Int64, feature.Float64, feature.String:
 			m.Inferences.Schema = append(m.Inferences.Schema, Field{Name: name, Type: t})
-			m.Columns = append(m.Columns, Column{Name: name, Field: len(m.Inferences.Schema) - 1, Type: t})
+			m.Columns = append(m.Columns, Column{Name: name, Field: len(m.Inferences.Schema) - 1, Type: t, Feature: place})
 		}
 	}
-	for _, f := range m.Service.Features {
-		add(f.View.Features[f.Index].Name, f.View.Features[f.Index].Type)
+	for i, f := range m.Service.Features {
+		add(f.View.Features[f.Index].Name, f.View.Features[f.Index].Type, i)
 	}
 	for _, q := range m.Service.Request {
-		add(q.Name, q.Type)
+		add(q.Name, q.Type, -1)
 	}
-	for _, d := range m.Service.Derived {
-		add(d.Name, d.Type)
+	for i, d := range m.Service.Derived {
+		add(d.Name, d.Type, len(m.Service.Features)+i)
 	}
 	if p := m.Prediction; p >= 0 && !slices.ContainsFunc(m.Columns, func(c Column) bool { return c.Name == PredictionColumn }) {
-		m.Columns = append(m.Columns, Column{Name: PredictionColumn, Field: p, Type: m.Inferences.Schema[p].Type})
+		m.Columns = append(m.Columns, Column{Name: PredictionColumn, Field: p, Type: m.Inferences.Schema[p].Type, Feature: -1})
 	}
 }
 

@@ -123,6 +123,7 @@ func (r *resolver) monitor(s *monitorSpec) {
 			r.errorf(s.For.Pos, "for must be from 1 to 100")
 		}
 	}
+	r.valueSkew(s, m)
 	r.monitorFeatures(s, m)
 	for _, c := range s.Channels {
 		if ch, ok := lookup(r, c, r.channels, &r.channelNames); ok {

@@ -20,6 +20,19 @@ type inferenceSpec struct {
 	Features   At[string]      `yaml:"features" doc:"Field with the object of feature values that the model was served. Default: features."`
 	Prediction *predictionSpec `yaml:"prediction" doc:"What the model said."`
 	Slices     []At[string]    `yaml:"slices" doc:"Fields whose values are watched apart."`
+	AsOf       *asOfSpec       `yaml:"as_of" doc:"The as_of of the lookup's answer: when the features were read."`
+	Entities   []entityKeySpec `yaml:"entities" doc:"Fields with the join keys of the lookup, where they are not named as the join keys."`
+}
+
+type asOfSpec struct {
+	Pos
+	Field  At[string] `yaml:"field" doc:"Field that holds as_of." required:"true"`
+	Format At[string] `yaml:"format" doc:"Its encoding. Default: unix_us, as answers have it." enum:"rfc3339,unix_s,unix_ms,unix_us"`
+}
+
+type entityKeySpec struct {
+	JoinKey At[string] `yaml:"join_key" doc:"A join key of an entity that the model's features describe." required:"true"`
+	Field   At[string] `yaml:"field" doc:"Field of the inferences that holds it." required:"true"`
 }
 
 type predictionSpec struct {
@@ -50,6 +63,7 @@ type monitorSpec struct {
 	Window      *monitorWindowSpec   `yaml:"window" doc:"The rolling window that is compared." required:"true"`
 	Skew        *skewSpec            `yaml:"skew" doc:"Compares serving with training."`
 	Drift       *driftSpec           `yaml:"drift" doc:"Compares a window with an earlier one."`
+	ValueSkew   *valueSkewSpec       `yaml:"value_skew" doc:"Compares what the model was served with what the offline path computes for the same entities and times, window by window of the monitor's other checks."`
 	Numeric     At[string]           `yaml:"numeric" doc:"Distance for numeric features. Default: jensen_shannon." enum:"jensen_shannon,psi,ks,wasserstein,hellinger,chi_square,total_variation,l_infinity"`
 	Categorical At[string]           `yaml:"categorical" doc:"Distance for categorical features. Default: jensen_shannon." enum:"jensen_shannon,psi,hellinger,chi_square,total_variation,l_infinity"`
 	Threshold   At[float64]          `yaml:"threshold" doc:"Effect size that is too much, after bias correction. Default: 0.1."`
@@ -73,6 +87,14 @@ type skewSpec struct {
 
 type driftSpec struct {
 	Against At[time.Duration] `yaml:"against" doc:"How much earlier the window compared with lies." required:"true"`
+}
+
+type valueSkewSpec struct {
+	Tolerance At[float64]       `yaml:"tolerance" doc:"How far two numbers may be apart and be the same, as a part of the larger one, and at most this where both are below 1. Default: 0.000001."`
+	Threshold At[float64]       `yaml:"threshold" doc:"Share of a feature's values that may be other ones. Default: 0.01."`
+	Rows      At[int]           `yaml:"rows" doc:"Inferences of a window that are compared, drawn by their ids. Default: 1000."`
+	Settle    At[time.Duration] `yaml:"settle" doc:"How long after a window was judged the history is waited for. Default: 10m."`
+	Timing    At[time.Duration] `yaml:"timing" doc:"How near to the lookup an event must be to explain a difference. Default: 1s with as_of, 10s without."`
 }
 
 type monitorFeatureSpec struct {

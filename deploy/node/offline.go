@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -80,8 +81,9 @@ func (n *node) ensureUnread(ctx context.Context) error {
 	}
 	defer cl.Close()
 	adm := kadm.NewClient(cl)
-	for _, s := range n.Plane.Intakes() {
-		if n.Plane.Reads(s) {
+	for _, t := range offline.Tables(n.Plane) {
+		s := t.Source
+		if n.Plane.Reads(s) || !slices.Contains(n.Plane.Intakes(), s) {
 			continue
 		}
 		topic, err := kafka.DescribeTopic(ctx, adm, s.Topic)
