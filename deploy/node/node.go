@@ -102,6 +102,8 @@ func (o *Options) check() error {
 		return errors.New("the roles ingest, process, offline and monitor need connections.kafka")
 	case o.Roles.Has(Monitor) && len(o.Plane.Monitors) == 0:
 		return errors.New("the role monitor needs a monitor in the definition")
+	case o.Roles.Has(Monitor) && comparesValues(o.Plane) != nil && c.ClickHouse == nil && c.Parquet == nil:
+		return fmt.Errorf("monitor %s has value_skew, which needs connections.clickhouse or connections.parquet", comparesValues(o.Plane).Name)
 	case o.Roles.Has(Offline) && c.ClickHouse == nil && c.Parquet == nil:
 		return errors.New("the role offline needs connections.clickhouse or connections.parquet")
 	case o.Roles.Has(Process|Serve) && c.Redis == nil:
@@ -136,7 +138,7 @@ func (n *node) assemble(ctx context.Context) error {
 	}
 	if n.Roles.Has(Monitor) {
 		n.addMonitors()
-		if err := n.addNotifier(); err != nil {
+		if err := errors.Join(n.addValueSkew(ctx), n.addNotifier()); err != nil {
 			return err
 		}
 	}
