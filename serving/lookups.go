@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -158,10 +159,21 @@ func (l *Lookups) fetch(ctx context.Context, reqs []online.FetchRequest, out [][
 	switch {
 	case err == nil:
 		return nil
-	case ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded):
+	case timeIsUp(ctx, err):
 		return &Error{Kind: Deadline, Row: -1, Message: "the online store did not answer in time", Err: err}
 	}
 	return &Error{Kind: Unavailable, Row: -1, Message: "the online store is not available", Err: err}
+}
+
+// timeIsUp tells whether a fetch failed because the request's time had come. A connection takes the request's deadline as
+// its own and may notice it first: then ctx has not ended yet. One that gave up earlier was the store's failure.
+func timeIsUp(ctx context.Context, err error) bool {
+	const early = time.Millisecond // of a connection's timer
+	if ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) {
+		return true
+	}
+	at, ok := ctx.Deadline()
+	return ok && errors.Is(err, os.ErrDeadlineExceeded) && time.Until(at) < early
 }
 
 // log writes what the operator has to know: the client's mistakes are the client's. While the store is away every
