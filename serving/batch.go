@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/freshet-io/freshet/internal/feature"
 	"github.com/freshet-io/freshet/internal/online"
@@ -135,6 +137,7 @@ func (b *batch) checkRows() *Error {
 
 // run looks the rows up.
 func (b *batch) run(ctx context.Context, l *Lookups) *Error {
+	start := time.Now()
 	if err := b.checkRows(); err != nil {
 		return err
 	}
@@ -151,7 +154,7 @@ func (b *batch) run(ctx context.Context, l *Lookups) *Error {
 		return err
 	}
 	b.derive()
-	b.count()
+	b.count(time.Since(start))
 	if b.outside > 0 {
 		l.metrics.outside.Add(float64(b.outside))
 	}
@@ -367,8 +370,8 @@ func (b *batch) value(o planOutput, row int) *feature.Value {
 	return &rows.values[int(rows.index[row])*b.plan.groups[o.group].width+o.slot]
 }
 
-// count counts the features read, by view and status.
-func (b *batch) count() {
+// count counts the features read by view and status, and the time of reading by view and worst status.
+func (b *batch) count(took time.Duration) {
 	for g := range b.plan.groups {
 		group, rows := &b.plan.groups[g], &b.groups[g]
 		for v := range group.views {
@@ -384,11 +387,14 @@ func (b *batch) count() {
 					}
 				}
 			}
-			for s, n := range tally {
-				if n > 0 {
-					view.counters[s].Add(float64(n))
+			worst := statusPresent
+			for _, s := range slices.Backward(worstFirst[:]) {
+				if n := tally[s]; n > 0 {
+					worst = s
+					view.metrics.features[s].Add(float64(n))
 				}
 			}
+			view.metrics.seconds[worst].Observe(took.Seconds())
 		}
 	}
 }

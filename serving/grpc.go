@@ -64,8 +64,8 @@ func (f *grpcFace) GetFeastServingInfo(context.Context, *servingpb.GetFeastServi
 // GetOnlineFeatures answers a lookup.
 func (f *grpcFace) GetOnlineFeatures(ctx context.Context, req *servingpb.GetOnlineFeaturesRequest) (*servingpb.GetOnlineFeaturesResponse, error) {
 	start := time.Now()
-	resp, rows, err := f.lookup(ctx, req)
-	f.l.metrics.done(faceGRPC, start, rows, err)
+	resp, did, err := f.lookup(ctx, req)
+	f.l.metrics.done(faceGRPC, start, did, err)
 	if err != nil {
 		f.l.log(ctx, faceGRPC, err)
 		return nil, err.status().Err()
@@ -73,7 +73,7 @@ func (f *grpcFace) GetOnlineFeatures(ctx context.Context, req *servingpb.GetOnli
 	return resp, nil
 }
 
-func (f *grpcFace) lookup(ctx context.Context, req *servingpb.GetOnlineFeaturesRequest) (*servingpb.GetOnlineFeaturesResponse, int, *Error) {
+func (f *grpcFace) lookup(ctx context.Context, req *servingpb.GetOnlineFeaturesRequest) (resp *servingpb.GetOnlineFeaturesResponse, did answered, err *Error) {
 	l := f.l
 	timeout := l.opts.Timeout
 	if at, ok := ctx.Deadline(); ok { // the client's own, which ctx keeps to
@@ -84,28 +84,30 @@ func (f *grpcFace) lookup(ctx context.Context, req *servingpb.GetOnlineFeaturesR
 
 	columns, err := columnsOf(req)
 	if err != nil {
-		return nil, 0, err
+		return nil, did, err
 	}
 	pl, err := l.planOfMessage(req, columns)
+	did.plan = pl
 	if err != nil {
-		return nil, 0, err
+		return nil, did, err
 	}
 	if err := l.mayRead(ctx, pl); err != nil {
-		return nil, 0, err
+		return nil, did, err
 	}
 	b := l.begin(pl)
 	defer l.end(b)
 	for i := range pl.columns {
 		c := &pl.columns[i]
 		if b.columns[i], err = appendMessageColumn(b.columns[i], columns[c.from].values, c, l.opts.MaxRows); err != nil {
-			return nil, 0, err
+			return nil, did, err
 		}
 	}
 	if err := b.run(ctx, l); err != nil {
-		return nil, 0, err
+		return nil, did, err
 	}
+	did.rows = b.rows
 	grpc.SetHeader(ctx, metadata.Pairs(metadataAsOf, strconv.FormatInt(b.at, 10), metadataVersions, string(appendVersions(nil, b))))
-	return messageOf(b, req.GetIncludeFeatureViewVersionMetadata()), b.rows, nil
+	return messageOf(b, req.GetIncludeFeatureViewVersionMetadata()), did, nil
 }
 
 // messageColumn is an entity column or request data.

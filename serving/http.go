@@ -68,7 +68,7 @@ func (l *Lookups) serveHealth(w http.ResponseWriter, r *http.Request) {
 func (l *Lookups) serveLookup(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	buffers := l.wires.Get().(*wire)
-	rows, err := l.lookup(w, r, buffers)
+	did, err := l.lookup(w, r, buffers)
 	if err != nil {
 		l.log(r.Context(), faceHTTP, err)
 		writeError(w, err)
@@ -77,41 +77,42 @@ func (l *Lookups) serveLookup(w http.ResponseWriter, r *http.Request) {
 	if cap(buffers.in) <= maxKeptBuffer && cap(buffers.out) <= maxKeptBuffer {
 		l.wires.Put(buffers)
 	}
-	l.metrics.done(faceHTTP, start, rows, err)
+	l.metrics.done(faceHTTP, start, did, err)
 }
 
 // lookup answers a request, or returns why it did not; then nothing is written yet.
-func (l *Lookups) lookup(w http.ResponseWriter, r *http.Request, buf *wire) (rows int, err *Error) {
+func (l *Lookups) lookup(w http.ResponseWriter, r *http.Request, buf *wire) (did answered, err *Error) {
 	timeout, err := l.timeout(r.Header)
 	if err != nil {
-		return 0, err
+		return did, err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), timeout)
 	defer cancel()
 	if err := buf.read(r, l.opts.MaxBodyBytes); err != nil {
-		return 0, err
+		return did, err
 	}
 	// The body as a string: values and fetched keys may share its memory for as long as they like.
 	if err := buf.request.parse(string(buf.in)); err != nil {
-		return 0, err
+		return did, err
 	}
 	pl, err := l.planOfWire(buf)
+	did.plan = pl
 	if err != nil {
-		return 0, err
+		return did, err
 	}
 	if err := l.mayRead(ctx, pl); err != nil {
-		return 0, err
+		return did, err
 	}
 	b := l.begin(pl)
 	defer l.end(b)
 	for i := range pl.columns {
 		c := &pl.columns[i]
 		if b.columns[i], err = buf.request.columns[c.from].parse(b.columns[i], c, l.opts.MaxRows); err != nil {
-			return 0, err
+			return did, err
 		}
 	}
 	if err := b.run(ctx, l); err != nil {
-		return 0, err
+		return did, err
 	}
 	buf.out = buf.encoder.append(buf.out[:0], b, buf.request.versions)
 	h := w.Header()
@@ -121,7 +122,8 @@ func (l *Lookups) lookup(w http.ResponseWriter, r *http.Request, buf *wire) (row
 	buf.key = appendVersions(buf.key[:0], b)
 	h[headerVersions] = []string{string(buf.key)}
 	writeAnswer(w, r, buf.out)
-	return b.rows, nil
+	did.rows = b.rows
+	return did, nil
 }
 
 // planOfWire finds the plan of the request, or makes it.

@@ -34,7 +34,8 @@ func (s *shape) own() {
 
 // plan is a resolved shape: what to read and how to answer. Immutable, shared by all requests of the shape.
 type plan struct {
-	service string       // that the request names; "" where it lists features
+	service string // that the request names; "" where it lists features
+	metrics *serviceMetrics
 	columns []planColumn // join keys in the request's order, then request data: the first columns of the response
 	groups  []planGroup  // one an entity
 	outputs []planOutput // stored features in the order asked
@@ -68,14 +69,14 @@ type planGroup struct {
 
 // planView reads some features of one view.
 type planView struct {
-	view     *config.View
-	want     []int // indices into view.Features
-	slot     int   // of want[0] among the group's values; the others follow
-	global   int   // index among plan.views
-	counters *viewCounters
-	head     string   // fields of the view in the entity's hash
-	tail     string   // of the tail's first part
-	pages    []string // of the tail's pages, by place; a lookup reads those that its clock asks for
+	view    *config.View
+	want    []int // indices into view.Features
+	slot    int   // of want[0] among the group's values; the others follow
+	global  int   // index among plan.views
+	metrics *viewMetrics
+	head    string   // fields of the view in the entity's hash
+	tail    string   // of the tail's first part
+	pages   []string // of the tail's pages, by place; a lookup reads those that its clock asks for
 }
 
 // planOutput says where a stored feature's value is.
@@ -152,7 +153,7 @@ func (p *planner) resolve(s *shape) (*plan, *Error) {
 	p.mu.RLock()
 	generations, round := p.generations, p.round
 	p.mu.RUnlock()
-	pl := &plan{service: s.service, round: round}
+	pl := &plan{service: s.service, metrics: p.metrics.services[s.service], round: round}
 	pl.addStored(stored, p.metrics, generations)
 	if err := p.addColumns(pl, s, service); err != nil {
 		return nil, err
@@ -220,7 +221,7 @@ func (pl *plan) addStored(stored []config.ServiceFeature, m *metrics, generation
 		if !ok {
 			v = len(group.views)
 			viewOf[f.View] = v
-			pv := planView{view: f.View, global: len(pl.views), counters: m.views[f.View.Name]}
+			pv := planView{view: f.View, global: len(pl.views), metrics: m.views[f.View.Name]}
 			pv.head, pv.tail = online.Fields(f.View.Name, f.View.Fingerprint.State(online.GenerationOf(generations, f.View)))
 			for place := range f.View.Layout.Pages() {
 				pv.pages = append(pv.pages, online.PageField(pv.tail, place))

@@ -37,7 +37,7 @@ func (n *node) newGuard() (*guard, error) {
 		faces["grpc"] = l.GRPC
 	}
 	for face, addr := range faces {
-		if warning := security.OpenWarning(face, addr, g.tls != nil, g.tokens != nil); warning != "" {
+		if warning := security.OpenWarning(face, addr, g.tls, g.tokens != nil); warning != "" {
 			n.Logger.Warn(warning)
 		}
 	}

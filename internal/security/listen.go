@@ -2,6 +2,7 @@ package security
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,18 +25,20 @@ func IsLoopback(addr string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
-// OpenWarning returns what to say of a listener that others reach without being asked who they are, and "" of one that
-// is safe.
-func OpenWarning(face, addr string, hasTLS, hasTokens bool) string {
+// OpenWarning returns what to say of a listener that others reach readable, or without being asked who they are, and "" of
+// one that is safe. t is the listener's TLS, nil for none.
+func OpenWarning(face, addr string, t *tls.Config, hasTokens bool) string {
+	asks := hasTokens || t != nil && t.ClientAuth == tls.RequireAndVerifyClientCert
+	open := fmt.Sprintf("%s listens on %s, which other machines reach, ", face, addr)
 	switch {
-	case IsLoopback(addr), hasTLS && hasTokens:
+	case IsLoopback(addr), t != nil && asks:
 		return ""
-	case !hasTLS && !hasTokens:
-		return fmt.Sprintf("%s listens on %s, which other machines reach, with neither TLS nor tokens: anyone may read and write features; set listen.tls and listen.tokens_file, or listen on 127.0.0.1", face, addr)
-	case !hasTLS:
-		return fmt.Sprintf("%s listens on %s, which other machines reach, without TLS: tokens and features cross the network readable; set listen.tls, or end TLS in front of it", face, addr)
+	case t == nil && !asks:
+		return open + "with neither TLS nor tokens: anyone may read and write features; set listen.tls and listen.tokens_file, or listen on 127.0.0.1"
+	case t == nil:
+		return open + "without TLS: tokens and features cross the network readable; set listen.tls, or end TLS in front of it"
 	default:
-		return "" // TLS without tokens: a client certificate may do, and the operator chose it
+		return open + "with neither tokens nor client certificates: anyone may read and write features; set listen.tokens_file or listen.tls.client_ca, or listen on 127.0.0.1"
 	}
 }
 

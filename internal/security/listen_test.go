@@ -32,20 +32,25 @@ func TestIsLoopback(t *testing.T) {
 }
 
 func TestOpenWarning(t *testing.T) {
+	anyone, known := &tls.Config{}, &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert}
 	for _, tc := range []struct {
-		addr        string
-		tls, tokens bool
-		want        string
+		addr   string
+		tls    *tls.Config
+		tokens bool
+		want   string
 	}{
-		{"127.0.0.1:80", false, false, ""},
-		{"0.0.0.0:80", true, true, ""},
-		{"0.0.0.0:80", true, false, ""},
-		{"0.0.0.0:80", false, false, "neither TLS nor tokens"},
-		{":80", false, true, "without TLS"},
+		{"127.0.0.1:80", nil, false, ""},
+		{"127.0.0.1:80", anyone, false, ""},
+		{"0.0.0.0:80", anyone, true, ""},
+		{"0.0.0.0:80", known, false, ""},
+		{"0.0.0.0:80", known, true, ""},
+		{"0.0.0.0:80", anyone, false, "neither tokens nor client certificates: anyone may read and write"},
+		{"0.0.0.0:80", nil, false, "neither TLS nor tokens"},
+		{":80", nil, true, "without TLS"},
 	} {
 		got := security.OpenWarning("http", tc.addr, tc.tls, tc.tokens)
 		if (got == "") != (tc.want == "") || !strings.Contains(got, tc.want) {
-			t.Errorf("%+v: %q", tc, got)
+			t.Errorf("%s, tls %v, tokens %v: %q", tc.addr, tc.tls, tc.tokens, got)
 		}
 	}
 }
