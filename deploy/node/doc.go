@@ -7,6 +7,8 @@
 //	serve    Redis          lookups over HTTP and gRPC                       listen.http, listen.grpc
 //	offline  Kafka, and     source topics and feature logs into ClickHouse   -
 //	         a store        and Parquet
+//	monitor  Kafka          inferences into profiles, scores, alerts and     -
+//	                        messages to channels
 //
 // Every process has the admin listener with metrics, health and profiles. What the parts do is theirs; here is only
 // who is given what, and in which order they come and go.

@@ -4,12 +4,11 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/plugin/kprom"
-	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
-	"go.opentelemetry.io/otel/trace/noop"
 	"google.golang.org/grpc"
 
 	"github.com/freshet-io/freshet/ingest"
@@ -110,10 +109,7 @@ func (n *node) newLookups(mux *http.ServeMux, guard *guard) (*serving.Lookups, e
 
 // addHTTP adds the listener that the gateway and the lookups share.
 func (n *node) addHTTP(mux *http.ServeMux, guard *guard) {
-	var handler http.Handler = mux
-	if _, off := n.tracer.(noop.TracerProvider); !off {
-		handler = otelhttp.NewHandler(handler, "freshet", otelhttp.WithTracerProvider(n.tracer))
-	}
+	handler := n.traceHTTP(mux)
 	n.group.Add("http", drainWithin+time.Second, func(ctx context.Context, ready func()) error {
 		ln, err := listen("http", n.Plane.Listen.HTTP)
 		if err != nil {
@@ -134,7 +130,7 @@ func (n *node) addGRPC(lookups *serving.Lookups, guard *guard) {
 			return err
 		}
 		n.addrs.GRPC = ln.Addr().String()
-		srv := grpc.NewServer(append(lookups.ServerOptions(), guard.grpc()...)...)
+		srv := grpc.NewServer(slices.Concat(lookups.ServerOptions(), guard.grpc(), n.traceGRPC())...)
 		lookups.Register(srv)
 		served := make(chan error, 1)
 		go func() { served <- srv.Serve(ln) }()
