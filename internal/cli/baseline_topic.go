@@ -28,6 +28,8 @@ type inferenceRows struct {
 	seen         func(records int64)
 	spans        map[int32]kafka.Span
 
+	at int64 // time of the row that was given last
+
 	// Of the last reading.
 	unreadable, otherVersion uint64
 }
@@ -59,7 +61,8 @@ var errEnough = errors.New("enough rows")
 // each is a baseline.Rows.
 func (r *inferenceRows) each(fn rowFunc) error {
 	values, fields := make([]feature.Value, len(r.model.Columns)), make([]feature.Value, len(r.model.Slices))
-	return r.events(func(row []feature.Value, _ int64) error {
+	return r.events(func(row []feature.Value, at int64) error {
+		r.at = at
 		for i, c := range r.model.Columns {
 			values[i] = row[c.Field]
 		}
@@ -141,6 +144,7 @@ func (r *inferenceRows) warnings() (out []string) {
 
 // definition is the baseline that the rows make.
 func (r *inferenceRows) definition(d baseline.Definition) baseline.Definition {
+	d.When = func() int64 { return r.at }
 	for _, c := range r.model.Columns {
 		d.Columns = append(d.Columns, baseline.Column{Name: c.Name, Type: c.Type})
 	}

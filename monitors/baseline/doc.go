@@ -8,11 +8,14 @@ package baseline
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
 	"github.com/freshet-io/freshet/internal/feature"
+	"github.com/freshet-io/freshet/monitors/drift"
 	"github.com/freshet-io/freshet/monitors/profile"
+	"github.com/freshet-io/freshet/monitors/significance"
 )
 
 // Baseline is one build of a baseline.
@@ -32,6 +35,9 @@ type Column struct {
 	Name    string
 	Type    feature.Type
 	Profile *profile.Profile
+	// Dispersion is how much more the counts of all rows vary over time than those of independent rows; nil of rows that
+	// have no time.
+	Dispersion *significance.Dispersion
 }
 
 // Slice is the rows with one value of a slice field. Profiles has one for each column, on the same bins.
@@ -88,13 +94,16 @@ type Definition struct {
 	From                 string
 	Columns              []Column // without profiles
 	Fields               []string // whose values make slices
-	Options              profile.Options
+	// When is the time of the row that was given last, microseconds UTC; nil where rows have none. Of rows of a stream it is
+	// told how much they vary over time, if they are in parts of one time by and large.
+	When    func() int64
+	Options profile.Options
 }
 
 // Make reads the rows and makes a baseline of them: bins from all rows, then counts of all rows and of each slice.
 func Make(d Definition, rows Rows) (*Baseline, error) {
 	b := &Baseline{Name: d.Name, Model: d.Model, Version: d.Version, Build: d.Build, From: d.From, Columns: slices.Clone(d.Columns)}
-	m := maker{b: b, fields: d.Fields, values: make([]map[string]uint64, len(d.Fields))}
+	m := maker{b: b, fields: d.Fields, values: make([]map[string]uint64, len(d.Fields)), when: d.When, since: math.MaxInt64, till: math.MinInt64}
 	for i := range m.values {
 		m.values[i] = map[string]uint64{}
 	}
@@ -125,6 +134,7 @@ func Make(d Definition, rows Rows) (*Baseline, error) {
 	if b.Rows != read {
 		return nil, fmt.Errorf("baseline %s: there were %d rows at first and %d at the second reading", d.Name, read, b.Rows)
 	}
+	m.disperse()
 	return b, nil
 }
 
@@ -135,10 +145,20 @@ type maker struct {
 	values   []map[string]uint64 // of each field: rows by value
 	slices   []map[string]*Slice // of each field
 	again    bool                // a second reading is needed
+
+	when        func() int64
+	since, till int64                // of the rows' times
+	parts       [][]*profile.Profile // of each column, those of parts of that time
 }
+
+// timeParts is into how many parts the time of a stream's rows is divided.
+const timeParts = 96
 
 func (m *maker) first(values, fields []feature.Value) error {
 	m.b.Rows++
+	if m.when != nil {
+		m.since, m.till = min(m.since, m.when()), max(m.till, m.when())
+	}
 	for i := range m.builders {
 		m.builders[i].Add(&values[i])
 	}
@@ -163,6 +183,16 @@ func (m *maker) prepare() error {
 			return fmt.Errorf("column %s: %w", m.b.Columns[i].Name, err)
 		}
 		m.again = m.again || !bb.Complete()
+	}
+	if m.when != nil && m.till-m.since >= timeParts {
+		m.again = true
+		for _, b := range bins {
+			parts := make([]*profile.Profile, timeParts)
+			for k := range parts {
+				parts[k] = profile.New(b, false)
+			}
+			m.parts = append(m.parts, parts)
+		}
 	}
 	for i, field := range m.fields {
 		of := map[string]*Slice{}
@@ -193,8 +223,12 @@ func (m *maker) prepare() error {
 
 func (m *maker) second(values, fields []feature.Value) error {
 	m.b.Rows++
+	part := m.part()
 	for i := range values {
 		m.b.Columns[i].Profile.Add(&values[i])
+		if part >= 0 {
+			m.parts[i][part].Add(&values[i])
+		}
 	}
 	for i := range fields {
 		if v := &fields[i]; v.Type() == feature.String {
@@ -207,6 +241,27 @@ func (m *maker) second(values, fields []feature.Value) error {
 		}
 	}
 	return nil
+}
+
+// part is which part of the rows' time the last row is of; -1 if they are not divided.
+func (m *maker) part() int {
+	if m.parts == nil {
+		return -1
+	}
+	at := min(max(m.when(), m.since), m.till)
+	return int(float64(at-m.since) / float64(m.till-m.since+1) * timeParts)
+}
+
+// disperse estimates how each column varies between the parts of the rows' time.
+func (m *maker) disperse() {
+	for i, parts := range m.parts {
+		counts := make([][]uint64, len(parts))
+		for k, p := range parts {
+			counts[k] = p.Counts.Counts()
+		}
+		d := drift.Dispersion(m.b.Columns[i].Profile.Bins(), counts)
+		m.b.Columns[i].Dispersion = &d
+	}
 }
 
 // mostFrequent returns the values that are the most frequent, in their own order.

@@ -4,21 +4,33 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 
 	"github.com/freshet-io/freshet/internal/feature"
 	"github.com/freshet-io/freshet/monitors/profile"
+	"github.com/freshet-io/freshet/monitors/significance"
 	"github.com/freshet-io/freshet/monitors/wire"
 )
 
 // encodingVersion is the first byte of an encoded baseline. The rest: name, model, version and from (each a uvarint
 // length and its bytes), build (varint), rows (uvarint), the number of columns and for each its name, type (a byte),
 // bins and profile; the number of slices and for each its field, value, rows and the profile of each column. Bins and
-// profiles are length-prefixed too and say their own versions.
-const encodingVersion = 1
+// profiles are length-prefixed too and say their own versions. Version 2 is that of a baseline whose rows have times: each
+// column ends in its dispersion, three doubles (effect, degrees of freedom, peak; little-endian).
+const encodingVersion = 2
+
+func (b *Baseline) dispersed() bool {
+	return slices.ContainsFunc(b.Columns, func(c Column) bool { return c.Dispersion != nil })
+}
 
 // AppendBinary appends the baseline's encoding.
 func (b *Baseline) AppendBinary(dst []byte) []byte {
-	dst = append(dst, encodingVersion)
+	version := byte(1)
+	if b.dispersed() {
+		version = encodingVersion
+	}
+	dst = append(dst, version)
 	for _, s := range []string{b.Name, b.Model, b.Version, b.From} {
 		dst = wire.AppendBytes(dst, s)
 	}
@@ -30,6 +42,15 @@ func (b *Baseline) AppendBinary(dst []byte) []byte {
 		dst = append(dst, byte(c.Type))
 		dst = wire.AppendBytes(dst, c.Profile.Bins().AppendBinary(nil))
 		dst = wire.AppendBytes(dst, c.Profile.AppendBinary(nil))
+		if version > 1 {
+			d := significance.Dispersion{Effect: 1}
+			if c.Dispersion != nil {
+				d = *c.Dispersion
+			}
+			for _, x := range []float64{d.Effect, d.DF, d.Peak} {
+				dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(x))
+			}
+		}
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(b.Slices)))
 	for _, s := range b.Slices {
@@ -46,8 +67,9 @@ func (b *Baseline) AppendBinary(dst []byte) []byte {
 // Decode reads what AppendBinary wrote, all of data.
 func Decode(data []byte) (*Baseline, error) {
 	r := wire.NewReader(data)
-	if v := r.Byte(); v != encodingVersion && r.Err() == nil {
-		return nil, fmt.Errorf("decode a baseline: version %d is not known", v)
+	version := r.Byte()
+	if (version < 1 || version > encodingVersion) && r.Err() == nil {
+		return nil, fmt.Errorf("decode a baseline: version %d is not known", version)
 	}
 	b := &Baseline{Name: r.Text(), Model: r.Text(), Version: r.Text(), From: r.Text(), Build: r.Varint(), Rows: r.Uvarint()}
 	for range r.Count() {
@@ -58,6 +80,11 @@ func Decode(data []byte) (*Baseline, error) {
 		}
 		if c.Profile, err = profile.Decode(bins, r.Bytes()); err != nil {
 			return nil, fmt.Errorf("decode a baseline: column %q: %w", c.Name, err)
+		}
+		if version > 1 {
+			if c.Dispersion, err = readDispersion(r); err != nil {
+				return nil, fmt.Errorf("decode a baseline: column %q: %w", c.Name, err)
+			}
 		}
 		b.Columns = append(b.Columns, c)
 	}
@@ -79,4 +106,21 @@ func Decode(data []byte) (*Baseline, error) {
 		return nil, fmt.Errorf("decode a baseline: %w", err)
 	}
 	return b, nil
+}
+
+func readDispersion(r *wire.Reader) (*significance.Dispersion, error) {
+	var x [3]float64
+	for i := range x {
+		if b := r.Take(8); b != nil {
+			x[i] = math.Float64frombits(binary.LittleEndian.Uint64(b))
+		}
+	}
+	d := &significance.Dispersion{Effect: x[0], DF: x[1], Peak: x[2]}
+	if r.Err() != nil {
+		return nil, r.Err()
+	}
+	if !(d.Effect >= 1) || !(d.DF >= 0) || !(d.Peak >= 0) || math.IsInf(d.Effect+d.DF+d.Peak, 0) {
+		return nil, fmt.Errorf("a dispersion of %g on %g degrees of freedom, peak %g", d.Effect, d.DF, d.Peak)
+	}
+	return d, nil
 }

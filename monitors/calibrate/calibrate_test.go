@@ -3,6 +3,7 @@ package calibrate
 import (
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -150,5 +151,24 @@ func TestRunsAreRepeatable(t *testing.T) {
 	}
 	if !strings.Contains(first, "# Calibration\n") || !strings.Contains(first, "\n| normal, 0.5 σ | ") || !strings.Contains(first, "|---|---:|") {
 		t.Errorf("summary:\n%s", first)
+	}
+}
+
+// TestMonitorsThemselvesKeepTheRate runs the accumulator and the watch for a month, over streams whose rows depend on each
+// other, as monitors that may be wrong 30 times.
+func TestMonitorsThemselvesKeepTheRate(t *testing.T) {
+	e := small()
+	e.Reference = 10_000
+	for _, p := range productions() {
+		if !slices.Contains([]string{"each value 50 times", "AR(1), 0.99", "2,000 Zipf entities, values last 1000 rows"}, p.name) {
+			continue // the others take too long for a test
+		}
+		n, told, err := e.productionMonth(e.random(p.name), p, 30)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n > 60 || n < 4 || told > n {
+			t.Errorf("%s: %d episodes, %d of them told; configured are 30", p.name, n, told)
+		}
 	}
 }

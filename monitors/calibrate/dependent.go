@@ -48,8 +48,8 @@ type watched struct {
 	paneRows int
 }
 
-// watch draws a reference, in panes as long as the stream's, and then a history.
-func watch(s stream, reference, paneRows int) *watched {
+// follow draws a reference, in panes as long as the stream's, and then a history.
+func follow(s stream, reference, paneRows int) *watched {
 	w := &watched{stream: s, paneRows: paneRows}
 	sample := make([]float64, reference)
 	for i := range sample {
@@ -118,7 +118,7 @@ func (e Experiment) Dependent() (Table, error) {
 		var w *watched
 		for i := range e.Repetitions {
 			if i%windowsPerStream == 0 {
-				w = watch(s.open(r), e.Reference, paneRows)
+				w = follow(s.open(r), e.Reference, paneRows)
 			}
 			for range panesPerWindow {
 				w.step()

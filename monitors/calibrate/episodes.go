@@ -126,12 +126,12 @@ func (e Experiment) month(r *rand.Rand, p plan, configured float64) (episodes in
 // open starts the plan's columns. Correlated ones share rows: their values are drawn ahead, a pane at a time.
 func (p plan) open(r *rand.Rand, reference, paneRows int) []*watched {
 	if p.columns == 1 {
-		return []*watched{watch(p.source.open(r), reference, paneRows)}
+		return []*watched{follow(p.source.open(r), reference, paneRows)}
 	}
 	shared := &rows{r: r, columns: p.columns}
 	var out []*watched
 	for i := range p.columns {
-		out = append(out, watch(&rowColumn{of: shared, column: i}, reference, paneRows))
+		out = append(out, follow(&rowColumn{of: shared, column: i}, reference, paneRows))
 	}
 	return out
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/freshet-io/freshet/monitors/distance"
 	"github.com/freshet-io/freshet/monitors/drift"
 	"github.com/freshet-io/freshet/monitors/profile"
+	"github.com/freshet-io/freshet/monitors/significance"
 )
 
 // column makes values of both sides; the reference's make the bins.
@@ -184,7 +185,7 @@ func TestDependentRowsCountLess(t *testing.T) {
 	if honest.NEffCur > float64(honest.NCur)/20 || naive.NEffCur != float64(naive.NCur) {
 		t.Errorf("%v effective rows with panes, %v without, of %d", honest.NEffCur, naive.NEffCur, honest.NCur)
 	}
-	known, err := j.Column("x", drift.Side{Profile: r}, drift.Side{Profile: c, Effect: 100}, everyMethod())
+	known, err := j.Column("x", drift.Side{Profile: r}, drift.Side{Profile: c, Panes: w.PaneCounts(), Known: &significance.Dispersion{Effect: 100}}, everyMethod())
 	if err != nil {
 		t.Fatal(err)
 	}

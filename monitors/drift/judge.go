@@ -17,8 +17,9 @@ type Side struct {
 	// Panes are the counts by bin of consecutive parts of the sample, on the profile's own bins: what the effective
 	// sample size is estimated from. Without any the rows are taken as independent.
 	Panes [][]uint64
-	// Effect is a design effect that is known otherwise, as from significance.EntityEffect; the estimate is at least this.
-	Effect float64
+	// Known is the dispersion where it is known better, as from earlier samples of the same stream: Panes are not looked at
+	// then.
+	Known *significance.Dispersion
 }
 
 // Asked is a method and from which effect on a column counts as changed.
@@ -102,7 +103,7 @@ func (j *Judge) Column(name string, ref, cur Side, o Options) (*Column, error) {
 
 // significance fills in the test and the effective sizes.
 func (j *Judge) significance(c *Column, p distance.Pair, ref, cur Side) error {
-	a, b := ref.dispersion(), cur.dispersion()
+	a, b := ref.Dispersion(), cur.Dispersion()
 	in := significance.Input{Ref: p.Ref, Cur: p.Cur, Special: p.Special}
 	in.NEffRef, in.NEffCur, in.DF = significance.Sizes(float64(c.NRef), a, float64(c.NCur), b)
 	test := j.tester.Numeric
@@ -118,16 +119,23 @@ func (j *Judge) significance(c *Column, p distance.Pair, ref, cur Side) error {
 	return nil
 }
 
-func (s Side) dispersion() significance.Dispersion {
-	d := significance.Dispersion{Effect: 1}
-	if len(s.Panes) > 1 {
-		if b := s.Profile.Bins(); b.Kind() == profile.Numeric {
-			d = significance.NumericDispersion(s.Panes, b.Regular())
-		} else {
-			d = significance.CategoricalDispersion(s.Panes)
-		}
+// Dispersion is how much more the side's counts vary than those of independent rows.
+func (s Side) Dispersion() significance.Dispersion {
+	switch {
+	case s.Known != nil:
+		return *s.Known
+	case len(s.Panes) > 1:
+		return Dispersion(s.Profile.Bins(), s.Panes)
 	}
-	return d.AtLeast(max(1, s.Effect))
+	return significance.Dispersion{Effect: 1}
+}
+
+// Dispersion estimates a dispersion from the counts of consecutive panes on a column's bins, as its test needs it.
+func Dispersion(b *profile.Bins, panes [][]uint64) significance.Dispersion {
+	if b.Kind() == profile.Numeric {
+		return significance.NumericDispersion(panes, b.Regular())
+	}
+	return significance.CategoricalDispersion(panes)
 }
 
 // scores computes the asked distances.

@@ -53,29 +53,6 @@ func NumericDispersion(panes [][]uint64, special int) Dispersion {
 	})
 }
 
-// EntityEffect is the design effect of rows that carry their entity's value, by Kish: the mean number of rows that a row's
-// entity has, Σc²/Σc of the rows by entity. It takes all rows of an entity for one value, so it errs upwards where
-// values change within the window.
-func EntityEffect(rows []uint64) float64 {
-	var n, squares float64
-	for _, c := range rows {
-		n += float64(c)
-		squares += float64(c) * float64(c)
-	}
-	if n == 0 {
-		return 1
-	}
-	return squares / n
-}
-
-// AtLeast is the dispersion with an effect not below one that is known otherwise, as from EntityEffect.
-func (d Dispersion) AtLeast(effect float64) Dispersion {
-	if effect > d.Effect {
-		return Dispersion{Effect: effect}
-	}
-	return d
-}
-
 // Sizes are the effective sizes of nRef and nCur rows, and the degrees of freedom for Input: those on which the variance of
 // a difference between them is known (Satterthwaite's), and fewer if the difference has the long tails of a Student
 // variable by itself, whose kurtosis gives the number.

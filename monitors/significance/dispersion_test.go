@@ -124,21 +124,6 @@ func TestDispersionKnowsNothing(t *testing.T) {
 	}
 }
 
-func TestEntityEffect(t *testing.T) {
-	for _, tc := range []struct {
-		rows []uint64
-		want float64
-	}{{nil, 1}, {[]uint64{1, 1, 1}, 1}, {[]uint64{4, 4}, 4}, {[]uint64{9, 1}, 8.2}} {
-		if got := EntityEffect(tc.rows); math.Abs(got-tc.want) > 1e-12 {
-			t.Errorf("rows %v: effect %g, want %g", tc.rows, got, tc.want)
-		}
-	}
-	d := Dispersion{Effect: 3, DF: 10}
-	if d.AtLeast(2) != d || d.AtLeast(5) != (Dispersion{Effect: 5}) {
-		t.Errorf("at least 2: %+v, at least 5: %+v", d.AtLeast(2), d.AtLeast(5))
-	}
-}
-
 func TestSizes(t *testing.T) {
 	n, m, df := Sizes(1000, Dispersion{Effect: 1}, 500, Dispersion{Effect: 5, DF: 20})
 	if n != 1000 || m != 100 || math.Abs(df-20*1.21) > 1e-9 {

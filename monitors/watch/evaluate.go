@@ -140,6 +140,7 @@ type sums struct {
 	rows     uint64
 	profiles []*profile.Profile // nil for a column that has no counts
 	panes    [][][]uint64
+	at       [][]int // for each of them, which pane of the window it is
 }
 
 func (s *sums) side(column int) (drift.Side, bool) {
@@ -155,7 +156,7 @@ func (w *Watch) sum(b *baseline.Baseline, size, end int64) (*window, error) {
 	for k, p := range w.panes[b.Name] {
 		if k.start >= out.Start && k.start < end && p.build == b.Build && out.slices[k.slice] == nil {
 			n := len(b.Columns)
-			out.slices[k.slice] = &sums{profiles: make([]*profile.Profile, n), panes: make([][][]uint64, n)}
+			out.slices[k.slice] = &sums{profiles: make([]*profile.Profile, n), panes: make([][][]uint64, n), at: make([][]int, n)}
 		}
 	}
 	for slice, s := range out.slices {
@@ -174,6 +175,7 @@ func (w *Watch) sum(b *baseline.Baseline, size, end int64) (*window, error) {
 					return nil, fmt.Errorf("pane of column %s: %w", b.Columns[i].Name, err)
 				}
 				s.panes[i] = append(s.panes[i], slices.Clone(part.Counts.Counts()))
+				s.at[i] = append(s.at[i], int((start-out.Start)/w.pane))
 				if s.profiles[i] == nil {
 					s.profiles[i] = part
 				} else if err := s.profiles[i].Merge(part); err != nil {
@@ -192,6 +194,7 @@ type comparison struct {
 	against string // the baseline or the earlier window, for people
 	window  alert.Window
 	result  *drift.Column
+	settled bool // what it had changed to is the new normal
 }
 
 func (w *Watch) judgeWindow(m *monitor, end int64) (Judgement, error) {
@@ -238,6 +241,7 @@ func (w *Watch) judgeWindow(m *monitor, end int64) (Judgement, error) {
 	}
 	m.alerts, j.Messages = next, res.Messages
 	m.remember(changed, end, end-reach(m.Monitor))
+	w.learnSpread(m, b, cur, compared, e.Verdicts)
 	return j, nil
 }
 
@@ -275,7 +279,15 @@ func (w *Watch) compare(m *monitor, b *baseline.Baseline, cur *window) ([]*compa
 			}
 			if ref := b.Profile(at, slice); m.Skew && ref != nil {
 				cmp := &comparison{series: alert.Series{Kind: alert.Skew, Column: c.name, Slice: slice}, column: c, window: cur.Window, against: "baseline " + b.Name}
-				if err := w.one(m, cmp, drift.Side{Profile: ref}, side); err != nil {
+				known := m.spread(b, slice, at)
+				own := known
+				if d := b.Columns[at].Dispersion; d != nil && slice == "" {
+					own = d // the baseline is of the live stream, and knows best how it varies
+					if known == nil {
+						known = d
+					}
+				}
+				if err := w.one(m, cmp, drift.Side{Profile: ref, Known: own}, drift.Side{Profile: side.Profile, Panes: side.Panes, Known: known}); err != nil {
 					return nil, err
 				}
 				out = append(out, cmp)
@@ -286,6 +298,7 @@ func (w *Watch) compare(m *monitor, b *baseline.Baseline, cur *window) ([]*compa
 				if err != nil {
 					return nil, err
 				}
+				ref.Known, side.Known = m.spread(b, slice, at), m.spread(b, slice, at)
 				if err := w.one(m, cmp, ref, side); err != nil {
 					return nil, err
 				}
@@ -311,7 +324,7 @@ func (w *Watch) earlierSide(m *monitor, b *baseline.Baseline, column int, c *com
 	end := asked
 	for m.changedIn(c.series, end-size, end) {
 		if end -= size; end-size < c.window.End-reach(m.Monitor) {
-			end = asked // what has been so for so long is the new normal
+			end, c.settled = asked, true // what has been so for so long is the new normal
 			break
 		}
 	}

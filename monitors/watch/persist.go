@@ -16,7 +16,7 @@ import (
 // Change is a record of the state (W6): Value is nil for one that is deleted.
 //
 // The keys, after the model's name and a slash: "marks" has the marks, the clock and the strays as JSON;
-// "monitor/NAME" a monitor's memory and alerts as JSON; "pane/BASELINE/START/SLICE" a pane: a version byte, its
+// "monitor/NAME" a monitor's memory and alerts as JSON; "spread/NAME/END/SLICE" the parts of a window (see spreadVersion); "pane/BASELINE/START/SLICE" a pane: a version byte, its
 // length and build (varints), rows and columns as in a Delta.
 type Change struct {
 	Key, Value []byte
@@ -78,6 +78,8 @@ func (w *Watch) record(key string) ([]byte, error) {
 			return nil, err
 		}
 		return json.Marshal(monitorJSON{m.memory, text})
+	case "spread":
+		return w.encodeSpread(rest)
 	}
 	b, k, err := parsePaneKey(rest)
 	if err != nil {
@@ -145,6 +147,8 @@ func (w *Watch) Restore(key, value []byte) error {
 		}
 	case "pane":
 		err = w.restorePane(name, value)
+	case "spread":
+		err = w.restoreSpread(name, value)
 	default:
 		err = fmt.Errorf("%q is no kind of record", kind)
 	}

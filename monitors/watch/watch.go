@@ -59,6 +59,7 @@ type mark struct {
 type monitor struct {
 	*config.Monitor
 	memory
+	spreads
 	alerts  alert.State
 	columns []watched
 	levels  map[int]float64 // by twentieths of Schedule.Shared
@@ -93,7 +94,7 @@ func New(p *config.Plane, model *config.Model) (*Watch, error) {
 		if m.Model != model {
 			continue
 		}
-		mon := &monitor{Monitor: m, memory: memory{Windows: windows(m), Bad: map[string][]int64{}}, alerts: alert.New(m.Name), levels: map[int]float64{}}
+		mon := &monitor{Monitor: m, memory: memory{Windows: windows(m), Bad: map[string][]int64{}}, spreads: newSpreads(), alerts: alert.New(m.Name), levels: map[int]float64{}}
 		for _, c := range m.Columns {
 			mon.columns = append(mon.columns, newWatched(model, c))
 		}
@@ -108,6 +109,9 @@ func New(p *config.Plane, model *config.Model) (*Watch, error) {
 
 // SetBaseline tells of a baseline of the model, or, with nil, that there is none of that name.
 func (w *Watch) SetBaseline(name string, b *baseline.Baseline) {
+	for _, m := range w.monitors {
+		clear(m.known) // which was of the columns and bins of another build
+	}
 	if b == nil || b.Model != w.model.Name {
 		delete(w.baselines, name)
 		return

@@ -33,6 +33,9 @@ func (r *Reader) End() error {
 	return r.err
 }
 
+// Left is how many bytes are left.
+func (r *Reader) Left() int { return len(r.data) }
+
 // Take reads n bytes.
 func (r *Reader) Take(n int) []byte {
 	if r.err == nil && (n < 0 || n > len(r.data)) {
