@@ -62,6 +62,9 @@ func (e *evaluator) session(ctx context.Context) error {
 		},
 	}
 	e.more = false
+	for p := range e.tasks { // of a session that failed; the partitions may be another's now
+		e.drop(p)
+	}
 	e.tasks, e.known, e.silenced = map[int32]*evaluation{}, baselineView{}, map[string]alert.Silence{}
 	var err error
 	if e.sess, err = openSession(ctx, o); err != nil {
@@ -122,7 +125,7 @@ func (e *evaluator) reconcile(ctx context.Context) error {
 	for p := range e.tasks {
 		tp := topicPartition{topics.Name(e.plane, topics.Profiles), p}
 		if _, ok := assigned[tp]; !ok || gained[tp] {
-			delete(e.tasks, p)
+			e.drop(p)
 		}
 	}
 	for tp := range assigned {
@@ -143,6 +146,14 @@ func (e *evaluator) reconcile(ctx context.Context) error {
 		e.failed.Store(nil)
 	}
 	return e.gaps.tend(ctx, e.sess, gained)
+}
+
+// drop lets go of a partition.
+func (e *evaluator) drop(partition int32) {
+	for name, w := range e.tasks[partition].watches {
+		e.met.lost(name, w)
+	}
+	delete(e.tasks, partition)
 }
 
 // restore makes the watches of a partition's models of the state that is recorded.

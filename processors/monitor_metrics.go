@@ -17,8 +17,8 @@ type monitorMetrics struct {
 	unbaselined  *prometheus.GaugeVec
 	unknown      *prometheus.CounterVec
 	windows      *prometheus.CounterVec
-	effect       *prometheus.GaugeVec
-	threshold    *prometheus.GaugeVec
+	series       []seriesGauge
+	firing       *prometheus.GaugeVec
 	messages     *prometheus.CounterVec
 	streamTime   *prometheus.GaugeVec
 	transactions *prometheus.HistogramVec
@@ -42,8 +42,7 @@ func newMonitorMetrics(reg prometheus.Registerer) *monitorMetrics {
 		unbaselined: gauge("freshet_monitor_unbaselined_inferences", "Inferences so far whose model version has no baseline, by model.", "model"),
 		unknown:     counter("freshet_monitor_unknown_checks_total", "Checks that were evaluated for monitors that are not defined, and left out, by model.", "model"),
 		windows:     counter("freshet_monitor_windows_total", "Windows that were judged, by monitor.", "monitor"),
-		effect:      gauge("freshet_monitor_effect", "Effect size of the last window, bias-corrected, over all slices, by monitor, kind and column.", "monitor", "kind", "column"),
-		threshold:   gauge("freshet_monitor_threshold", "Effect size from which on a column has changed, by monitor, kind and column.", "monitor", "kind", "column"),
+		firing:      gauge("freshet_monitor_firing", "Series that fire or recover, slices among them, by monitor.", "monitor"),
 		messages:    counter("freshet_monitor_messages_total", "Messages about episodes, by monitor and type.", "monitor", "type"),
 		streamTime:  gauge("freshet_monitor_stream_time_seconds", "How far all inferences have come, as a Unix time, by model.", "model"),
 		transactions: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -57,7 +56,21 @@ func newMonitorMetrics(reg prometheus.Registerer) *monitorMetrics {
 			Name: "freshet_monitor_unreadable_profiles_total", Help: "Profile records that could not be read and were left out.",
 		}),
 	}
-	reg.MustRegister(m.inferences, m.deadLetters, m.late, m.unbaselined, m.unknown, m.windows, m.effect, m.threshold, m.messages, m.streamTime, m.transactions, m.sessions, m.unreadable, m.gaps, m.stopped)
+	for _, s := range []struct {
+		name, help string
+		of         func(*watch.Score) float64
+	}{
+		{"freshet_monitor_effect", "Effect size of the last window, bias-corrected", func(s *watch.Score) float64 { return float64(s.Effect) }},
+		{"freshet_monitor_threshold", "Effect size from which on a column has changed", func(s *watch.Score) float64 { return s.Threshold }},
+		{"freshet_monitor_p", "P-value of the last window, adjusted for all tests of the window", func(s *watch.Score) float64 { return float64(s.PAdjusted) }},
+		{"freshet_monitor_rows", "Rows of the last window", func(s *watch.Score) float64 { return float64(s.NCur) }},
+		{"freshet_monitor_effective_rows", "Independent rows that those of the last window are worth", func(s *watch.Score) float64 { return float64(s.NEffCur) }},
+	} {
+		g := seriesGauge{gauge(s.name, s.help+", over all slices, by monitor, kind, column and check.", "monitor", "kind", "column", "check"), s.of}
+		m.series = append(m.series, g)
+		reg.MustRegister(g.GaugeVec)
+	}
+	reg.MustRegister(m.inferences, m.deadLetters, m.late, m.unbaselined, m.unknown, m.windows, m.firing, m.messages, m.streamTime, m.transactions, m.sessions, m.unreadable, m.gaps, m.stopped)
 	return m
 }
 
@@ -77,13 +90,33 @@ func (m *monitorMetrics) judged(j watch.Judgement) {
 		m.windows.WithLabelValues(j.Monitor.Name).Inc()
 	}
 	for i := range j.Scores {
-		if s := &j.Scores[i]; s.Slice == "" {
-			m.effect.WithLabelValues(s.Monitor, string(s.Kind), s.Column).Set(float64(s.Effect))
-			m.threshold.WithLabelValues(s.Monitor, string(s.Kind), s.Column).Set(s.Threshold)
+		if s := &j.Scores[i]; s.Slice == "" && s.Revision == 0 {
+			for _, g := range m.series {
+				g.WithLabelValues(s.Monitor, string(s.Kind), s.Column, s.Check).Set(g.of(s))
+			}
 		}
 	}
 	for i := range j.Messages {
 		m.messages.WithLabelValues(j.Monitor.Name, string(j.Messages[i].Type)).Inc()
+	}
+}
+
+// seriesGauge is a figure of the last score of each series.
+type seriesGauge struct {
+	*prometheus.GaugeVec
+	of func(*watch.Score) float64
+}
+
+// lost takes back what this process said of a model that another one evaluates now: two processes would contradict each
+// other.
+func (m *monitorMetrics) lost(model string, w *watch.Watch) {
+	m.streamTime.DeleteLabelValues(model)
+	m.unbaselined.DeleteLabelValues(model)
+	for _, name := range w.Monitors() {
+		m.firing.DeleteLabelValues(name)
+		for _, g := range m.series {
+			g.DeletePartialMatch(prometheus.Labels{"monitor": name})
+		}
 	}
 }
 
@@ -96,4 +129,7 @@ func (m *monitorMetrics) watching(model string, w *watch.Watch) {
 		strays += n
 	}
 	m.unbaselined.WithLabelValues(model).Set(float64(strays))
+	for _, name := range w.Monitors() {
+		m.firing.WithLabelValues(name).Set(float64(w.Firing(name)))
+	}
 }

@@ -100,14 +100,22 @@ func (m *monitored) lastPairs(ctx context.Context, mon *config.Monitor) ([]watch
 	for name, b := range made {
 		w.SetBaseline(name, b)
 	}
+	last := map[string][]byte{} // of each key, what compaction would leave
 	err = m.read(ctx, topics.State, modelPartition(mon.Model), time.Time{}, func(rec *kgo.Record) error {
-		if watch.Model(rec.Key) != mon.Model.Name {
-			return nil
+		if rec.Value == nil {
+			delete(last, string(rec.Key))
+		} else if watch.Model(rec.Key) == mon.Model.Name {
+			last[string(rec.Key)] = rec.Value
 		}
-		return w.Restore(rec.Key, rec.Value)
+		return nil
 	})
 	if err != nil {
 		return nil, err
+	}
+	for key, value := range last {
+		if err := w.Restore([]byte(key), value); err != nil {
+			return nil, err
+		}
 	}
 	return w.Last(mon.Name)
 }

@@ -15,18 +15,23 @@ import (
 
 	"github.com/freshet-io/freshet/config"
 	"github.com/freshet-io/freshet/internal/spell"
+	"github.com/freshet-io/freshet/monitors/alert"
 	"github.com/freshet-io/freshet/monitors/drift"
 	"github.com/freshet-io/freshet/monitors/report"
 	"github.com/freshet-io/freshet/monitors/topics"
 	"github.com/freshet-io/freshet/monitors/watch"
 )
 
-// allSlices asks for the scores of every slice.
-const allSlices = "all"
+// Slices that are none: allSlices asks for the scores of every slice, noSlice for those of all rows alone.
+const (
+	allSlices = "all"
+	noSlice   = "none"
+)
 
 // scoreFlags select scores.
 type scoreFlags struct {
 	column, slice string
+	kind, check   string
 	since, until  string
 	windows       int
 }
@@ -34,7 +39,9 @@ type scoreFlags struct {
 func (f *scoreFlags) addFlags(cmd *cobra.Command, windows int) {
 	fs := cmd.Flags()
 	fs.StringVar(&f.column, "column", "", "only this column")
-	fs.StringVar(&f.slice, "slice", "", "only this slice, as region=eu, or 'all' (default: all rows, and the slices that have changed)")
+	fs.StringVar(&f.slice, "slice", "", "only this slice, as region=eu, or 'all', or 'none' for all rows together (default: all rows, and the slices that have changed)")
+	fs.StringVar(&f.kind, "kind", "", "only what watches this: skew, drift, ...")
+	fs.StringVar(&f.check, "check", "", "only this check of a kind, as null_share")
 	fs.StringVar(&f.since, "since", "", "only windows that end at this time or later: RFC 3339, or how long ago (2h, 7d)")
 	fs.StringVar(&f.until, "until", "", "only windows that end at this time or earlier")
 	fs.IntVar(&f.windows, "windows", windows, "at most so many windows, the last; 0 for all")
@@ -43,12 +50,14 @@ func (f *scoreFlags) addFlags(cmd *cobra.Command, windows int) {
 // scoreFilter selects scores of one monitor. Times are those of windows' ends, in microseconds.
 type scoreFilter struct {
 	column, slice string
+	kind          alert.Kind
+	check         string
 	since, until  int64 // 0: any
 	windows       int   // 0: all
 }
 
 func (f *scoreFlags) filter(mon *config.Monitor, now time.Time) (scoreFilter, error) {
-	out := scoreFilter{column: f.column, slice: f.slice, windows: f.windows}
+	out := scoreFilter{column: f.column, slice: f.slice, kind: alert.Kind(f.kind), check: f.check, windows: f.windows}
 	for _, t := range []struct {
 		flag, text string
 		to         *int64
@@ -62,14 +71,22 @@ func (f *scoreFlags) filter(mon *config.Monitor, now time.Time) (scoreFilter, er
 		}
 		*t.to = at.UnixMicro()
 	}
-	if f.slice != "" && f.slice != allSlices && !strings.Contains(f.slice, "=") {
-		return out, usageError(fmt.Errorf("--slice: %q is neither FIELD=VALUE nor %s", f.slice, allSlices))
+	if f.slice != "" && f.slice != allSlices && f.slice != noSlice && !strings.Contains(f.slice, "=") {
+		return out, usageError(fmt.Errorf("--slice: %q is neither FIELD=VALUE nor %s nor %s", f.slice, allSlices, noSlice))
+	}
+	var kinds []string
+	for _, k := range alert.Kinds() {
+		kinds = append(kinds, string(k))
+	}
+	if f.kind != "" && !slices.Contains(kinds, f.kind) {
+		return out, usageError(fmt.Errorf("--kind: there is no %q%s", f.kind, spell.Suggest(f.kind, kinds)))
 	}
 	var names []string
 	for _, c := range mon.Columns {
 		names = append(names, mon.Model.Columns[c.Column].Name)
 	}
-	if f.column != "" && !slices.Contains(names, f.column) {
+	compared := out.kind == "" || out.kind == alert.Skew || out.kind == alert.Drift || out.kind == alert.Prediction // others are of sources too
+	if f.column != "" && compared && !slices.Contains(names, f.column) {
 		return out, notFound(fmt.Errorf("the monitor %s watches no column %q%s", mon.Name, f.column, spell.Suggest(f.column, names)))
 	}
 	return out, nil
@@ -77,8 +94,10 @@ func (f *scoreFlags) filter(mon *config.Monitor, now time.Time) (scoreFilter, er
 
 func (f *scoreFilter) selects(s *watch.Score) bool {
 	switch {
-	case f.column != "" && s.Column != f.column:
+	case f.column != "" && s.Column != f.column, f.kind != "" && s.Kind != f.kind, f.check != "" && s.Check != f.check:
 		return false
+	case f.slice == noSlice:
+		return s.Slice == ""
 	case f.slice == "":
 		return s.Slice == "" || drift.Outcome(s.Outcome).Changed()
 	}
@@ -167,7 +186,7 @@ func (a *app) monitorScoresCommand() *cobra.Command {
 		Use:   "scores NAME [FILE...]",
 		Short: "Show what windows came to",
 		Example: `  freshet monitor scores delays plane.yaml
-  freshet monitor scores delays --column distance --until 2026-03-01T14:00:00Z
+  freshet monitor scores delays --kind skew --column distance --slice carrier=AA --windows 1 --until 2026-03-01T14:00:00Z
   freshet monitor scores delays plane.yaml --column distance --slice all --since 24h --windows 0 --output json`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

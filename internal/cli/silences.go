@@ -105,12 +105,11 @@ func newSilence(args []string, length string, now time.Time) (*alert.Silence, []
 // unknownValues warns of matchers that want a value that nothing has: such a silence mutes nothing.
 func unknownValues(p *config.Plane, matchers []alert.Matcher) (warnings []string) {
 	known := map[string][]string{
-		"class": {string(alert.Values), string(alert.Performing), string(alert.Availability)},
-		"kind": {
-			string(alert.Skew), string(alert.Drift), string(alert.Prediction), string(alert.ValueSkew), string(alert.Quality),
-			string(alert.Performance), string(alert.Volume), string(alert.Freshness), string(alert.NoData),
-		},
+		"class":   {string(alert.Values), string(alert.Performing), string(alert.Availability)},
 		"monitor": {},
+	}
+	for _, k := range alert.Kinds() {
+		known["kind"] = append(known["kind"], string(k))
 	}
 	for _, m := range p.Monitors {
 		known["monitor"] = append(known["monitor"], m.Name)

@@ -31,7 +31,7 @@ func story(t testing.TB) (alert.State, []alert.Message) {
 					Evidence: alert.Evidence{
 						Method: "jensen_shannon", Score: .4312, P: 2.5e-12, Current: alert.Sample{N: 5210, NEff: 1274.5}, Reference: alert.Sample{N: 32729, NEff: 32729},
 						Movers:  []alert.Mover{{Bin: "[1089, 1389)", Reference: .112, Current: .004}, {Bin: "overflow", Reference: 0, Current: .391}, {Bin: "[733, 1089)", Reference: .171, Current: .048}},
-						Against: "baseline flights-2013 (delay v1)", Query: "freshet monitor report delays --column distance --slice carrier=AA --at 2026-03-01T14:00:00Z",
+						Against: "baseline flights-2013 (delay v1)", Query: "freshet monitor scores delays --kind skew --column distance --slice carrier=AA --windows 1 --until 2026-03-01T14:00:00Z",
 					},
 				},
 				{Series: alert.Series{Kind: alert.Drift, Column: "dep_delay"}, Sources: []string{"flights"}, Effect: .06, Threshold: .1, Lower: .05, Significant: true, Enough: n < 3},

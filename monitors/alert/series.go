@@ -53,6 +53,15 @@ var kindTable = []struct {
 	{NoData, Availability, true, "no data"},
 }
 
+// Kinds are the kinds of series.
+func Kinds() []Kind {
+	var out []Kind
+	for _, row := range kindTable {
+		out = append(out, row.kind)
+	}
+	return out
+}
+
 // known tells whether k is a kind.
 func (k Kind) known() bool {
 	for _, row := range kindTable {

@@ -64,6 +64,7 @@ type Accumulator struct {
 	marks     map[int32]int64
 	committed map[int32]int64 // the marks of the last commit
 	strays    map[string]uint64
+	passed    map[int64]uint64 // of them, how many in each pane
 }
 
 // counting is what is counted on one baseline.
@@ -97,7 +98,7 @@ type paneCounts struct {
 // NewAccumulator counts inferences of a model in panes of a length.
 func NewAccumulator(model *config.Model, pane time.Duration) *Accumulator {
 	return &Accumulator{
-		model: model, pane: pane.Microseconds(), byVersion: map[string]*counting{}, names: map[string]string{}, marks: map[int32]int64{}, committed: map[int32]int64{}, strays: map[string]uint64{},
+		model: model, pane: pane.Microseconds(), byVersion: map[string]*counting{}, names: map[string]string{}, marks: map[int32]int64{}, committed: map[int32]int64{}, strays: map[string]uint64{}, passed: map[int64]uint64{},
 	}
 }
 
@@ -169,6 +170,7 @@ func (a *Accumulator) Add(partition int32, row []feature.Value, at int64) {
 			version = string([]byte(version)) // the row's strings alias its record
 		}
 		a.strays[version]++
+		a.passed[floor(at, a.pane)]++
 		return
 	}
 	start := floor(at, a.pane)
@@ -226,7 +228,11 @@ func (a *Accumulator) Flush(clock int64) []*Delta {
 	for _, v := range slices.Sorted(maps.Keys(a.strays)) {
 		first.Strays = append(first.Strays, Stray{v, a.strays[v]})
 	}
+	for _, start := range slices.Sorted(maps.Keys(a.passed)) {
+		first.Panes = append(first.Panes, PaneDelta{Start: start, Rows: a.passed[start]})
+	}
 	clear(a.strays)
+	clear(a.passed)
 	out := []*Delta{first}
 	for _, v := range slices.Sorted(maps.Keys(a.byVersion)) {
 		c := a.byVersion[v]
@@ -310,6 +316,7 @@ func (a *Accumulator) Reset() {
 		}
 	}
 	clear(a.strays)
+	clear(a.passed)
 	for _, c := range a.byVersion {
 		clear(c.panes)
 		c.last = nil

@@ -18,7 +18,7 @@ type Delta struct {
 	Total    int32  // how many partitions the inference topic has, whoever reads them
 	Marks    []Mark // of the partitions that the profiler reads
 	Pane     int64  // length of the panes, microseconds
-	Baseline string // on whose bins the panes are counted; "" without panes
+	Baseline string // on whose bins the panes are counted; "": they only say how many inferences without a baseline came
 	Build    int64
 	Panes    []PaneDelta
 	// Strays are inferences of versions that have no baseline, by version.

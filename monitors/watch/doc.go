@@ -23,9 +23,9 @@
 //   - W5 A drift's reference is the window of the same length that lies `against` earlier, or, where the series had
 //     changed then, the nearest earlier one in which it had not, as far as panes are kept (three windows
 //     more than `against`); if there is none, the first one after all: what has been so for so long is the new normal.
+//   - W6 State is a set of keyed records: fed to Restore in any order they give the same Watch.
 //   - W7 How much rows depend on each other is learnt from the last 24 disjoint windows in which the series had not changed,
 //     divided into four parts each, and taken for both sides of a comparison; a baseline of live inferences knows it of
 //     itself. Until four such windows are there, each side's own panes have to do, and a baseline's rows count as
 //     independent. A drift that has become the new normal is learnt anew.
-//   - W6 State is a set of keyed records: fed to Restore in any order they give the same Watch.
 package watch

@@ -26,17 +26,42 @@ const movers = 3
 type watched struct {
 	config.Watched
 	name    string
-	sources []string // the upstream sources that a stored feature is computed from
+	sources []string // the upstream sources that it is made of
 }
 
 func newWatched(model *config.Model, c config.Watched) watched {
-	w := watched{Watched: c, name: model.Columns[c.Column].Name}
-	for _, f := range model.Service.Features {
-		if f.View.Features[f.Index].Name == w.name {
-			w.sources = []string{f.View.Source.Name}
+	name := model.Columns[c.Column].Name
+	return watched{Watched: c, name: name, sources: sourcesOf(model, name)}
+}
+
+// sourcesOf returns the upstream sources that a column is made of, in order: of a derived one those of the features that
+// its expression reads, of the prediction those of all features. What comes with the request has none.
+func sourcesOf(model *config.Model, column string) []string {
+	s := model.Service
+	reads := func(features ...int) (out []string) {
+		for _, i := range features {
+			if i < len(s.Features) {
+				out = append(out, s.Features[i].View.Source.Name)
+			}
+		}
+		slices.Sort(out)
+		return slices.Compact(out)
+	}
+	all := make([]int, len(s.Features))
+	for i, f := range s.Features {
+		if all[i] = i; f.View.Features[f.Index].Name == column {
+			return reads(i)
 		}
 	}
-	return w
+	for _, d := range s.Derived {
+		if d.Name == column {
+			return reads(d.Program.Reads()...)
+		}
+	}
+	if p := model.Prediction; p >= 0 && column == config.PredictionColumn {
+		return reads(all...)
+	}
+	return nil
 }
 
 // group is whose episodes a column's alerts belong to: one broken source is one episode.
@@ -84,7 +109,7 @@ func (w *Watch) Advance(most int) (out []Judgement, more bool, err error) {
 				return nil, false, fmt.Errorf("monitor %s, window that ends at %s: %w", m.Name, time.UnixMicro(m.Next).UTC().Format(time.RFC3339), err)
 			}
 			m.Last, m.Next = m.Next, m.Next+m.Every.Microseconds()
-			if m.Empty++; j.Rows > 0 {
+			if m.Empty++; w.came(j.Window) > 0 {
 				m.Empty = 0
 			}
 			w.changed[monitorRecord(m.Name)] = struct{}{}
@@ -107,20 +132,23 @@ func (w *Watch) prune() {
 	}
 }
 
-// any reports whether the window that ends at end has rows.
+// any reports whether inferences of the model came in the window that ends at end, on whatever baseline they were
+// counted, or on none.
 func (w *Watch) any(m *monitor, end int64) bool {
-	of := w.panes[m.Bins.Name]
-	for start := end - m.Size.Microseconds(); start < end; start += w.pane {
-		if of[paneKey{start, ""}] != nil {
-			return true
-		}
-	}
-	return false
+	return w.came(alert.Window{Start: end - m.Size.Microseconds(), End: end}) > 0
 }
 
-// rows returns how many inferences a window has, on whatever build they were counted.
-func (w *Watch) rows(m *monitor, win alert.Window) (n uint64) {
-	of := w.panes[m.Bins.Name]
+// came is how many inferences of the model came in a window, those too that were counted on no baseline or on that of
+// another version.
+func (w *Watch) came(win alert.Window) (n uint64) {
+	for _, of := range w.panes {
+		n += w.rowsOf(of, win)
+	}
+	return n
+}
+
+// rowsOf is how many inferences a window has of some panes, on whatever build they were counted.
+func (w *Watch) rowsOf(of map[paneKey]*pane, win alert.Window) (n uint64) {
 	for start := win.Start; start < win.End; start += w.pane {
 		if p := of[paneKey{start, ""}]; p != nil {
 			n += p.rows
@@ -199,7 +227,7 @@ type comparison struct {
 
 func (w *Watch) judgeWindow(m *monitor, end int64) (Judgement, error) {
 	j := Judgement{Monitor: m.Monitor, Window: alert.Window{Start: end - m.Size.Microseconds(), End: end}}
-	j.Rows = w.rows(m, j.Window)
+	j.Rows = w.rowsOf(w.panes[m.Bins.Name], j.Window)
 	b := w.baselines[m.Bins.Name]
 	if b == nil {
 		return j, nil // nothing can be said without one, not even that nothing comes: what comes is not counted
@@ -223,7 +251,7 @@ func (w *Watch) judgeWindow(m *monitor, end int64) (Judgement, error) {
 	drift.Family(columns, level)
 	e := alert.Evaluation{
 		Monitor: m.Name, Model: w.model.Name, Origin: w.origin, Lane: windowsLane, Window: j.Window, At: w.clock, For: m.For,
-		Verdicts: []alert.Verdict{noData(j)},
+		Verdicts: []alert.Verdict{noData(w.came(j.Window))},
 	}
 	var changed []alert.Series
 	for _, c := range compared {
@@ -245,13 +273,14 @@ func (w *Watch) judgeWindow(m *monitor, end int64) (Judgement, error) {
 	return j, nil
 }
 
-// noData is the verdict on whether anything comes at all.
-func noData(j Judgement) alert.Verdict {
+// noData is the verdict on whether anything comes at all: of the model, for where its inferences go to another version
+// nothing is amiss.
+func noData(came uint64) alert.Verdict {
 	v := alert.Verdict{Series: alert.Series{Kind: alert.NoData}, Threshold: 1, Significant: true, Enough: true}
-	if j.Rows == 0 {
+	if came == 0 {
 		v.Effect = 1
 	}
-	v.Evidence = alert.Evidence{Threshold: 1, Current: alert.Sample{N: int64(j.Rows), NEff: alert.Number(j.Rows)}, Note: "inferences in the window"}
+	v.Evidence = alert.Evidence{Threshold: 1, Current: alert.Sample{N: int64(came), NEff: alert.Number(came)}, Note: "inferences of the model in the window"}
 	return v
 }
 
@@ -413,6 +442,6 @@ func (m *monitor) verdict(c *comparison, s *Score) alert.Verdict {
 		}
 		v.Evidence.Note += n
 	}
-	v.Evidence.Query = fmt.Sprintf("freshet monitor scores %s --column %s --until %s", m.Name, c.series.Column, time.UnixMicro(c.window.End).UTC().Format(time.RFC3339))
+	v.Evidence.Query = Query(m.Name, c.series, c.window.End)
 	return v
 }

@@ -3,6 +3,8 @@ package watch
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/freshet-io/freshet/monitors/alert"
 )
@@ -38,6 +40,30 @@ type Score struct {
 // Series is what the score is of, within its monitor.
 func (s *Score) Series() alert.Series {
 	return alert.Series{Kind: s.Kind, Column: s.Column, Slice: s.Slice, Check: s.Check}
+}
+
+// Query is the command that prints the score of a series in the window that ends at end, and no other.
+func Query(monitor string, s alert.Series, end int64) string {
+	slice := s.Slice
+	if slice == "" {
+		slice = "none"
+	}
+	q := "freshet monitor scores " + monitor + " --kind " + string(s.Kind)
+	if s.Check != "" {
+		q += " --check " + quoted(s.Check)
+	}
+	if s.Column != "" {
+		q += " --column " + quoted(s.Column)
+	}
+	return q + " --slice " + quoted(slice) + " --windows 1 --until " + time.UnixMicro(end).UTC().Format(time.RFC3339Nano)
+}
+
+// quoted is a word as a shell takes it: slices' values come from users' data.
+func quoted(word string) string {
+	if strings.Trim(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-=.:") == "" {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
 // Mover is a bin and its share of both sides.

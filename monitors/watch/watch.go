@@ -146,12 +146,18 @@ func (w *Watch) Add(d *Delta) error {
 	if len(d.Panes) == 0 {
 		return nil
 	}
+	if d.Baseline == "" && d.Pane == w.pane {
+		w.passed(d.Panes)
+		return nil
+	}
 	b := w.baselines[d.Baseline]
 	if b == nil || b.Build != d.Build || d.Pane != w.pane {
 		// The profiler and this reader learn of baselines each in their own time. What was counted on a build that this
 		// reader does not have cannot be added up; it knows the newest, so this one is the older. The same holds for the panes of other windows.
 		for i := range d.Panes {
-			w.late += d.Panes[i].Rows
+			if d.Panes[i].Slice == "" { // the slices are of the same inferences
+				w.late += d.Panes[i].Rows
+			}
 		}
 		return nil
 	}
@@ -195,6 +201,37 @@ func (w *Watch) idle(m *mark) bool {
 	return w.clock-m.Since >= IdleAfter.Microseconds() && w.clock-m.Seen <= unwatchedAfter.Microseconds()
 }
 
+// passed notes inferences that were not counted for want of a baseline: that they came is all that is known of them.
+func (w *Watch) passed(panes []PaneDelta) {
+	if !slices.ContainsFunc(w.monitors, func(m *monitor) bool { return m.Next != 0 }) {
+		return // no monitor has begun: there is nothing that could go missing
+	}
+	oldest := w.oldest()
+	for i := range panes {
+		if d := &panes[i]; d.Start >= oldest {
+			p := w.paneOf("", paneKey{d.Start, d.Slice}, 0)
+			p.rows += d.Rows
+			w.begin("", d.Start)
+		}
+	}
+}
+
+// paneOf returns the pane of a key, a new one if there is none of the build, and marks it as changed.
+func (w *Watch) paneOf(baseline string, key paneKey, build int64) *pane {
+	of := w.panes[baseline]
+	if of == nil {
+		of = map[paneKey]*pane{}
+		w.panes[baseline] = of
+	}
+	w.changed[paneRecord(baseline, key)] = struct{}{}
+	p := of[key]
+	if p == nil || p.build != build {
+		p = &pane{build: build}
+		of[key] = p
+	}
+	return p
+}
+
 func (w *Watch) addPane(b *baseline.Baseline, d *PaneDelta) error {
 	if len(d.Columns) != len(b.Columns) {
 		return fmt.Errorf("it has %d columns, the baseline %d", len(d.Columns), len(b.Columns))
@@ -205,16 +242,9 @@ func (w *Watch) addPane(b *baseline.Baseline, d *PaneDelta) error {
 	if d.Start < w.oldest() {
 		return nil // no window that is to be judged reaches it
 	}
-	of := w.panes[b.Name]
-	if of == nil {
-		of = map[paneKey]*pane{}
-		w.panes[b.Name] = of
-	}
-	key := paneKey{d.Start, d.Slice}
-	w.changed[paneRecord(b.Name, key)] = struct{}{}
-	have := of[key]
-	if have == nil || have.build != b.Build {
-		of[key] = &pane{build: b.Build, rows: d.Rows, columns: slices.Clone(d.Columns)}
+	have := w.paneOf(b.Name, paneKey{d.Start, d.Slice}, b.Build)
+	if have.columns == nil {
+		have.rows, have.columns = d.Rows, slices.Clone(d.Columns)
 		w.begin(b.Name, d.Start)
 		return nil
 	}
@@ -250,11 +280,11 @@ func addProfiles(bins *profile.Bins, a, b []byte) ([]byte, error) {
 	return p.AppendBinary(nil), nil
 }
 
-// begin lets every monitor judge the windows that a pane begins in: from the first one, and from the next one after a
-// time without any inferences, whose windows are not all judged (see skip).
+// begin lets every monitor judge the windows that a pane begins in: from the first one on its baseline, and from the next
+// one after a time without any inferences, whose windows are not all judged.
 func (w *Watch) begin(baseline string, start int64) {
 	for _, m := range w.monitors {
-		if m.Bins == nil || m.Bins.Name != baseline {
+		if m.Bins == nil || m.Next == 0 && m.Bins.Name != baseline {
 			continue
 		}
 		every := m.Every.Microseconds()
@@ -324,6 +354,29 @@ func (w *Watch) Late() uint64 { return w.late }
 
 // Strays are the inferences of versions without a baseline, by version.
 func (w *Watch) Strays() map[string]uint64 { return maps.Clone(w.strays) }
+
+// Monitors are the names of the model's monitors.
+func (w *Watch) Monitors() []string {
+	out := make([]string, len(w.monitors))
+	for i, m := range w.monitors {
+		out[i] = m.Name
+	}
+	return out
+}
+
+// Firing is how many series of a monitor fire or recover.
+func (w *Watch) Firing(monitor string) (n int) {
+	m := w.monitor(monitor)
+	if m == nil {
+		return 0
+	}
+	for _, s := range m.alerts.Statuses() {
+		if s.Phase == alert.Firing || s.Phase == alert.Recovering {
+			n++
+		}
+	}
+	return n
+}
 
 // SetSilence silences alerts of the model's monitors.
 func (w *Watch) SetSilence(s alert.Silence) error {
