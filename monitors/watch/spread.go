@@ -110,9 +110,9 @@ func (s *spreads) estimate(b *baseline.Baseline, slice string, column int) *sign
 
 // learnSpread keeps the parts of a window that has been judged. Of windows that overlap it keeps those that do not.
 func (w *Watch) learnSpread(m *monitor, b *baseline.Baseline, cur *window, compared []*comparison, verdicts []alert.Verdict) {
-	changed := map[[2]string]bool{} // slice and column
+	changed := map[[2]string]bool{} // by slice and column
 	for i := range verdicts {
-		if v := &verdicts[i]; v.Significant && v.Enough && v.Effect >= v.Threshold {
+		if v := &verdicts[i]; v.Significant && v.Effect >= v.Threshold {
 			changed[[2]string{v.Slice, v.Column}] = true
 		}
 	}
@@ -130,7 +130,8 @@ func (w *Watch) learnSpread(m *monitor, b *baseline.Baseline, cur *window, compa
 		p := &spreadPart{build: b.Build, columns: make([][]byte, len(b.Columns))}
 		for i := range m.columns {
 			c := &m.columns[i]
-			if at := b.Column(c.name); at >= 0 && !changed[[2]string{slice, c.name}] && len(s.panes[at]) > 0 {
+			// Of one with too few rows to be judged nobody knows whether it had changed.
+			if at := b.Column(c.name); at >= 0 && !changed[[2]string{slice, c.name}] && s.rows >= uint64(m.MinSample) && len(s.panes[at]) > 0 {
 				p.columns[at] = encodeParts(joinParts(s.panes[at], s.at[at], n))
 			}
 		}

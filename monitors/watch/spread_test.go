@@ -80,6 +80,23 @@ func TestSpreadIsLearntFromCleanWindows(t *testing.T) {
 	}
 }
 
+// A window of a slice that has too few rows to be judged teaches nothing: it may be one that had changed.
+func TestWindowsThatAreNotJudgedTeachNothing(t *testing.T) {
+	p := loadPlane(t, "5m", "skew: {baseline: scorer_1}")
+	s := newStream(p, 100) // its slices have about min_sample rows in a window
+	b := s.baseline(t, 5000)
+	x := newPlant(t, p, b)
+	x.run(s, 0, time.Hour, nil)
+	x.run(s, time.Hour, 2*time.Hour, shifted)
+	for _, j := range x.out {
+		for _, sc := range j.Scores {
+			if late := j.Window.End > start+70*time.Minute.Microseconds(); late && sc.Column == "spend_1d" && sc.Outcome == "stable" {
+				t.Errorf("slice %q is stable on %g of %d rows", sc.Slice, sc.NEffCur, sc.NCur)
+			}
+		}
+	}
+}
+
 // A step to a new normal is no variation: the next one is seen as well.
 func TestANewNormalIsLearntAnew(t *testing.T) {
 	p := loadPlane(t, "10m", "drift: {against: 10m}")

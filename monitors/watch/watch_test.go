@@ -34,7 +34,7 @@ feature_views:
       - {name: orders_1d, aggregate: count, window: 1d}
       - {name: last_country, of: country}
 feature_services:
-  - {name: fraud, features: [spend], request: [{name: total, type: float64}]}
+  - {name: fraud, features: [spend], request: [{name: total, type: float64}]%s}
 models:
   - name: scorer
     feature_service: fraud
@@ -50,10 +50,14 @@ monitors:
     for: 2
 `
 
-func loadPlane(t testing.TB, every, compares string) *config.Plane {
+func loadPlane(t testing.TB, every, compares string, service ...string) *config.Plane {
 	t.Helper()
+	more := ""
+	for _, s := range service {
+		more += ", " + s
+	}
 	f := filepath.Join(t.TempDir(), "plane.yaml")
-	if err := os.WriteFile(f, fmt.Appendf(nil, testPlane, every, compares), 0o600); err != nil {
+	if err := os.WriteFile(f, fmt.Appendf(nil, testPlane, more, every, compares), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	p, err := config.Load(f)
