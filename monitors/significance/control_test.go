@@ -114,7 +114,7 @@ func TestSequentialRunLength(t *testing.T) {
 				u -= shares[i]
 				i++
 			}
-			alarm, err := q.Observe(i)
+			alarm, err := q.Observe(i, 1)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -141,6 +141,49 @@ func TestSequentialRunLength(t *testing.T) {
 	}
 }
 
+// TestSequentialRunLengthInTime: values come at times of their own, and the run length is a time, also over what State keeps.
+func TestSequentialRunLengthInTime(t *testing.T) {
+	rng := rand.New(rand.NewPCG(10, 9))
+	shares := harmonic(16)
+	const runLength = 3600 // seconds; a value comes every 40
+	ref := sample(rng, 3000, shares)
+	q, err := NewSequential(ref, 16, 0, runLength)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var passed float64
+	alarms := 0
+	for passed < 200*runLength {
+		again, err := NewSequential(ref, 16, 0, runLength)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !again.Restore(q.State(nil)) || again.Score() != q.Score() {
+			t.Fatal("the state does not come back")
+		}
+		q = again
+		u, i := rng.Float64(), 0
+		for i < len(shares)-1 && u >= shares[i] {
+			u -= shares[i]
+			i++
+		}
+		gap := 40 * rng.ExpFloat64()
+		alarm, err := q.Observe(i, gap)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if passed += gap; alarm {
+			alarms++
+		}
+	}
+	if alarms > 200 {
+		t.Errorf("%d alarms in 200 run lengths", alarms)
+	}
+	if q.Restore([]float64{1}) || q.Score() != 0 {
+		t.Error("a state of another reference is taken")
+	}
+}
+
 func TestSequentialInput(t *testing.T) {
 	for want, f := range map[string]func() error{
 		"empty":        func() error { _, err := NewSequential([]float64{0}, 0, 0, 10); return err },
@@ -152,7 +195,15 @@ func TestSequentialInput(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			_, err = q.Observe(2)
+			_, err = q.Observe(2, 1)
+			return err
+		},
+		"weight -1": func() error {
+			q, err := NewSequential([]float64{1, 1}, 1, 0, 10)
+			if err != nil {
+				return err
+			}
+			_, err = q.Observe(0, -1)
 			return err
 		},
 	} {

@@ -7,19 +7,21 @@ import (
 )
 
 // Sequential watches a stream value by value, for streams too thin for windows. It raises an alarm on average not
-// earlier than after a stated number of values while nothing has changed, whatever the distribution: the average run
-// length is a guarantee at every length, not an approximation.
+// earlier than after a stated number of values, or time, while nothing has changed, whatever the distribution: the average
+// run length is a guarantee at every length, not an approximation.
 //
 // It bets. A bet pays, for each value by its bin, a factor g whose mean under the reference is at most 1. The detector of a
-// bet is the Shiryaev-Roberts recursion S ← (1+S) g: S less the number of values so far is a supermartingale, so the time
-// until S, or a mean of several S, reaches A is at least A on average (Shin, Ramdas and Rinaldo 2022, e-detectors).
+// bet is the Shiryaev-Roberts recursion S ← (w+S) g: S less the sum of the weights w so far is a supermartingale, so the sum
+// of weights until S, or a mean of several S, reaches A is at least A on average (Shin, Ramdas and Rinaldo 2022,
+// e-detectors). A weight of 1 counts values; the time since the value before, which does not depend on what the value is,
+// makes A a time however many values come in it. The mean of the S of several detectors is such an S again: of m series
+// of which each alarms at m A, none does on average before A.
 // The bets are on larger and smaller values, wider and narrower spread (ordered bins), and on more of each special bin or
 // category. The reference is a sample: payoffs are lowered by three standard errors of their mean under it.
 //
 // It holds 12 numbers an ordered bin and 2 a special bin or category. Values are taken as independent: a value that repeats its entity's last one should be offered once.
 type Sequential struct {
 	runLength float64
-	seen      uint64
 	payoffs   [][]float64 // of bets on ranks, by bet and bin
 	ranks     []float64   // S by bet on ranks
 	hits      []float64   // of bets on bins: what bin special+i pays; every other bin pays miss
@@ -109,18 +111,20 @@ func (q *Sequential) add(g, ref []float64, n, nEff float64) {
 	q.payoffs = append(q.payoffs, g)
 }
 
-// Observe takes the bin of the next value and reports whether the detector's score reached the run length. After an alarm
-// the detector begins anew.
-func (q *Sequential) Observe(bin int) (bool, error) {
+// Observe takes the bin of the next value and what it weighs, from 0 on, and reports whether the detector's score reached
+// the run length. After an alarm the detector begins anew.
+func (q *Sequential) Observe(bin int, weight float64) (bool, error) {
 	if bin < 0 || bin >= q.special+len(q.bins) {
 		return false, fmt.Errorf("sequential test: no bin %d", bin)
 	}
-	q.seen++
+	if !(weight >= 0) || !finite(weight) {
+		return false, fmt.Errorf("sequential test: weight %g", weight)
+	}
 	for i, g := range q.payoffs {
-		q.ranks[i] = (1 + q.ranks[i]) * g[bin]
+		q.ranks[i] = (weight + q.ranks[i]) * g[bin]
 	}
 	for i := range q.bins {
-		q.bins[i] = (1 + q.bins[i]) * miss
+		q.bins[i] = (weight + q.bins[i]) * miss
 	}
 	if i := bin - q.special; i >= 0 {
 		q.bins[i] *= q.hits[i] / miss
@@ -141,12 +145,24 @@ func (q *Sequential) Score() float64 {
 	return (sum(q.ranks) + sum(q.bins)) / float64(bets)
 }
 
-// Seen is the number of values since the detector began.
-func (q *Sequential) Seen() uint64 { return q.seen }
+// State appends what the detector remembers: a number for each bet.
+func (q *Sequential) State(dst []float64) []float64 {
+	return append(append(dst, q.ranks...), q.bins...)
+}
+
+// Restore takes up what State returned of a detector of the same reference. It reports whether it fits; else the detector
+// begins anew.
+func (q *Sequential) Restore(state []float64) bool {
+	if len(state) != len(q.ranks)+len(q.bins) {
+		q.Reset()
+		return false
+	}
+	copy(q.bins, state[copy(q.ranks, state):])
+	return true
+}
 
 // Reset begins anew.
 func (q *Sequential) Reset() {
 	clear(q.ranks)
 	clear(q.bins)
-	q.seen = 0
 }
