@@ -291,7 +291,28 @@ func flightsMonitoring(t *testing.T, p *Plane) {
 	if mon.Size != 6*time.Hour || mon.Every != 30*time.Minute || mon.Against != 7*24*time.Hour || !mon.Skew || mon.Bins.Name != "arrival_delay_training" || mon.FalseAlarms != 1 {
 		t.Errorf("monitor %+v", mon)
 	}
+	if q := mon.Quality; len(q) != 2 || q[0] != (QualityCheck{"null_share", 0.1}) || q[1].Name != "unseen" {
+		t.Errorf("quality %+v", q)
+	}
+	if *mon.Volume != (Volume{0.6, 3}) {
+		t.Errorf("volume %+v", mon.Volume)
+	}
 	if own := mon.Columns[1]; own.Method != "psi" || own.Threshold != 0.2 || mon.Columns[0].Method != "jensen_shannon" || mon.Channels[0].Kind != "webhook" {
 		t.Errorf("columns %+v", mon.Columns)
+	}
+}
+
+// TestChecksHaveDefaults: {} asks for every check of its kind.
+func TestChecksHaveDefaults(t *testing.T) {
+	p, err := parseTestFile(t, "testdata/good/checks.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := p.Monitors[0]
+	if len(m.Quality) != len(qualityTable) || m.Quality[0] != (QualityCheck{"null_share", 0.05}) {
+		t.Errorf("quality %+v", m.Quality)
+	}
+	if *m.Volume != (Volume{0.5, 4}) || m.Bins == nil {
+		t.Errorf("%+v, volume %+v", m, m.Volume)
 	}
 }

@@ -101,6 +101,9 @@ type Monitor struct {
 	MinSample   int
 	For         int // disjoint windows in a row
 	Channels    []*Channel
+
+	Quality []QualityCheck // none: not checked
+	Volume  *Volume        // nil: not checked
 }
 
 // BinsName is the name of Bins, empty if there is none.

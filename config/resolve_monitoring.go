@@ -109,6 +109,7 @@ func (r *resolver) monitor(s *monitorSpec) {
 	r.monitorChecks(s)
 	r.monitorBaseline(s, m)
 	r.monitorWindow(s, m)
+	r.checks(s, m)
 	r.threshold(s.Threshold, s.Numeric.V, s.Categorical.V)
 	if s.FalseAlarms.Set {
 		m.FalseAlarms = s.FalseAlarms.V.n * float64(30*24*time.Hour) / float64(s.FalseAlarms.V.per)
@@ -142,6 +143,8 @@ var monitorChecks = []struct {
 }{
 	{"skew", func(s *monitorSpec) bool { return s.Skew != nil }},
 	{"drift", func(s *monitorSpec) bool { return s.Drift != nil }},
+	{"quality", func(s *monitorSpec) bool { return s.Quality != nil }},
+	{"volume", func(s *monitorSpec) bool { return s.Volume != nil }},
 }
 
 func (r *resolver) monitorChecks(s *monitorSpec) {
@@ -168,7 +171,17 @@ func (r *resolver) monitorBaseline(s *monitorSpec, m *Monitor) {
 		m.Bins, m.Skew = b, true
 		return
 	}
-	if s.Drift == nil || m.Model == nil {
+	var at Pos
+	switch {
+	case m.Model == nil:
+		return
+	case s.Drift != nil:
+		at = s.Drift.Against.Pos
+	case s.Quality != nil:
+		at = s.Quality.Pos
+	case s.Volume != nil:
+		at = s.Volume.Pos
+	default:
 		return
 	}
 	for _, b := range r.plane.Baselines {
@@ -177,7 +190,7 @@ func (r *resolver) monitorBaseline(s *monitorSpec, m *Monitor) {
 			return
 		}
 	}
-	r.errorf(s.Drift.Against.Pos, "model %s has no baseline, and the bins of its profiles are a baseline's: add one to baselines", m.Model.Name)
+	r.errorf(at, "model %s has no baseline, and the bins of its profiles are a baseline's: add one to baselines", m.Model.Name)
 }
 
 // monitorWindow resolves the window, and what it is compared with, in whole steps.

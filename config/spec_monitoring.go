@@ -63,6 +63,8 @@ type monitorSpec struct {
 	Window      *monitorWindowSpec   `yaml:"window" doc:"The rolling window that is compared." required:"true"`
 	Skew        *skewSpec            `yaml:"skew" doc:"Compares serving with training."`
 	Drift       *driftSpec           `yaml:"drift" doc:"Compares a window with an earlier one."`
+	Quality     *qualitySpec         `yaml:"quality" doc:"How far the shares of bad values may lie above the baseline's; {} checks all with their defaults."`
+	Volume      *volumeSpec          `yaml:"volume" doc:"Compares the inferences of each hour with those of the same hour of earlier weeks."`
 	ValueSkew   *valueSkewSpec       `yaml:"value_skew" doc:"Compares what the model was served with what the offline path computes for the same entities and times, window by window of the monitor's other checks."`
 	Numeric     At[string]           `yaml:"numeric" doc:"Distance for numeric features. Default: jensen_shannon." enum:"jensen_shannon,psi,ks,wasserstein,hellinger,chi_square,total_variation,l_infinity"`
 	Categorical At[string]           `yaml:"categorical" doc:"Distance for categorical features. Default: jensen_shannon." enum:"jensen_shannon,psi,hellinger,chi_square,total_variation,l_infinity"`

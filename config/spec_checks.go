@@ -1,0 +1,16 @@
+package config
+
+type qualitySpec struct {
+	Pos
+	NullShare  At[float64] `yaml:"null_share" doc:"How far the share of nulls may rise. Default: 0.05 if none is given, else off."`
+	OutOfRange At[float64] `yaml:"out_of_range" doc:"Numbers below or above all of the training data. Default: 0.02 if none is given, else off."`
+	Unseen     At[float64] `yaml:"unseen" doc:"Categories without a bin in the baseline. Default: 0.02 if none is given, else off."`
+	TypeErrors At[float64] `yaml:"type_errors" doc:"Values of another type. Default: 0.01 if none is given, else off."`
+	NotFinite  At[float64] `yaml:"not_finite" doc:"NaN and infinities. Default: 0.01 if none is given, else off."`
+}
+
+type volumeSpec struct {
+	Pos
+	Threshold At[float64] `yaml:"threshold" doc:"Relative change that is too much; above 1 only a rise can be. Default: 0.5."`
+	Weeks     At[int]     `yaml:"weeks" doc:"How many earlier weeks are compared with. Default: 4."`
+}
