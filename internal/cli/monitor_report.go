@@ -159,16 +159,18 @@ func monitorPage(plane *config.Plane, mon *config.Monitor, series [][]watch.Scor
 		Headings: []string{"effect", "threshold", "p", "n ref", "n cur", "n eff", "method"},
 	}
 	ends, changed := map[int64]bool{}, 0
-	last := int64(math.MinInt64)
+	last, lastOf := int64(math.MinInt64), map[string]int64{} // the last window of all, and of each sequence
 	for _, of := range series {
 		for i := range of {
-			ends[of[i].Window.End] = true
-			last = max(last, of[i].Window.End)
+			end, sequence := of[i].Window.End, sequenceOf(of[i].Kind)
+			ends[end] = true
+			last = max(last, end)
+			lastOf[sequence] = max(lastOf[sequence], end)
 		}
 	}
 	for _, of := range series {
 		c := reportColumn(of, pairs)
-		if of[len(of)-1].Window.End == last && c.Level == report.Bad {
+		if s := &of[len(of)-1]; s.Window.End == lastOf[sequenceOf(s.Kind)] && c.Level == report.Bad {
 			changed++
 		}
 		p.Columns = append(p.Columns, c)

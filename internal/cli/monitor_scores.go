@@ -112,23 +112,51 @@ func (m *monitored) scores(ctx context.Context, mon *config.Monitor, f scoreFilt
 		if f.until > 0 && f.until < end.UnixMicro() {
 			end = time.UnixMicro(f.until)
 		}
-		back := time.Duration(f.windows+1)*mon.Every + mon.Grace + time.Minute
-		byEnd, err := m.readScores(ctx, mon, f, end.Add(-back))
-		if err != nil || len(byEnd) == f.windows {
-			return ordered(byEnd), err
+		step := mon.Every
+		if mon.Volume != nil {
+			step = max(step, time.Hour)
+		}
+		back := time.Duration(f.windows+1)*step + mon.Grace + time.Minute
+		by, err := m.readScores(ctx, mon, f, end.Add(-back))
+		if err != nil || len(ends(by, "")) == f.windows {
+			return ordered(by), err
 		}
 	}
 	from := time.Time{}
 	if f.since > 0 {
 		from = time.UnixMicro(f.since)
 	}
-	byEnd, err := m.readScores(ctx, mon, f, from)
-	return ordered(byEnd), err
+	by, err := m.readScores(ctx, mon, f, from)
+	return ordered(by), err
 }
 
-// readScores returns the scores that were written at a time or later, by their windows' ends.
-func (m *monitored) readScores(ctx context.Context, mon *config.Monitor, f scoreFilter, from time.Time) (map[int64][]watch.Score, error) {
-	byEnd := map[int64][]watch.Score{}
+// scoreWindow is the end of a window, in the sequence of windows that its kind is judged in.
+type scoreWindow struct {
+	end      int64
+	sequence string
+}
+
+// sequenceOf tells kinds apart that are judged in windows of their own: hours of volume, ticks of freshness.
+func sequenceOf(k alert.Kind) string {
+	if k == alert.Volume || k == alert.Freshness {
+		return string(k)
+	}
+	return ""
+}
+
+// ends returns the ends of a sequence's windows.
+func ends(by map[scoreWindow][]watch.Score, sequence string) (out []int64) {
+	for w := range by {
+		if w.sequence == sequence {
+			out = append(out, w.end)
+		}
+	}
+	return out
+}
+
+// readScores returns the scores that were written at a time or later, by their windows.
+func (m *monitored) readScores(ctx context.Context, mon *config.Monitor, f scoreFilter, from time.Time) (map[scoreWindow][]watch.Score, error) {
+	by := map[scoreWindow][]watch.Score{}
 	err := m.read(ctx, topics.Scores, modelPartition(mon.Model), from, func(rec *kgo.Record) error {
 		if string(rec.Key) != mon.Name {
 			return nil
@@ -137,19 +165,23 @@ func (m *monitored) readScores(ctx context.Context, mon *config.Monitor, f score
 		if err != nil {
 			return fmt.Errorf("%s/%d, offset %d: %w", rec.Topic, rec.Partition, rec.Offset, err)
 		}
-		if end := s.Window.End; end < f.since || f.until > 0 && end > f.until {
+		key := scoreWindow{s.Window.End, sequenceOf(s.Kind)}
+		if key.end < f.since || f.until > 0 && key.end > f.until {
 			return nil
 		}
-		of := byEnd[s.Window.End]
+		of := by[key]
 		if f.selects(&s) {
 			of = revised(of, &s)
 		}
-		if byEnd[s.Window.End] = of; f.windows > 0 && len(byEnd) > f.windows {
-			delete(byEnd, slices.Min(slices.Collect(maps.Keys(byEnd))))
+		by[key] = of
+		if f.windows > 0 {
+			if all := ends(by, key.sequence); len(all) > f.windows {
+				delete(by, scoreWindow{slices.Min(all), key.sequence})
+			}
 		}
 		return nil
 	})
-	return byEnd, err
+	return by, err
 }
 
 // revised adds a score to those of its window, in the place of one that it corrects, unless it is corrected itself.
@@ -165,9 +197,12 @@ func revised(of []watch.Score, s *watch.Score) []watch.Score {
 	return append(of, *s)
 }
 
-func ordered(byEnd map[int64][]watch.Score) (out []watch.Score) {
-	for _, end := range slices.Sorted(maps.Keys(byEnd)) {
-		of := byEnd[end]
+func ordered(by map[scoreWindow][]watch.Score) (out []watch.Score) {
+	keys := slices.SortedFunc(maps.Keys(by), func(a, b scoreWindow) int {
+		return cmp.Or(cmp.Compare(a.end, b.end), cmp.Compare(a.sequence, b.sequence))
+	})
+	for _, key := range keys {
+		of := by[key]
 		slices.SortStableFunc(of, func(a, b watch.Score) int {
 			return cmp.Or(cmp.Compare(a.Column, b.Column), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Check, b.Check), cmp.Compare(a.Slice, b.Slice))
 		})

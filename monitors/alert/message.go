@@ -183,6 +183,9 @@ func (m *Message) summary() string {
 	seen := make(map[string]bool, len(m.Features))
 	for _, f := range m.Features {
 		name := cmp.Or(f.Column, "all columns")
+		if f.Kind == Volume {
+			name = "inferences"
+		}
 		if f.Slice != "" {
 			name += " (" + f.Slice + ")"
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/freshet-io/freshet/monitors/distance"
 	"github.com/freshet-io/freshet/monitors/profile"
@@ -23,10 +24,13 @@ const (
 	Missing     Outcome = "missing"      // the current side does not have the column: always a change
 	Extra       Outcome = "extra"        // only the current side has the column: reported, nothing to compare with
 	Unsupported Outcome = "unsupported"  // a list or group: reported, not compared
+	Exceeded    Outcome = "exceeded"     // of another check than a distance: its figure is at or over the threshold, and significant
 )
 
 // Changed reports whether the outcome says that the column is not what it was.
-func (o Outcome) Changed() bool { return o == Drifted || o == TypeChanged || o == Missing }
+func (o Outcome) Changed() bool {
+	return o == Drifted || o == TypeChanged || o == Missing || o == Exceeded
+}
 
 // Column is a compared column.
 type Column struct {
@@ -127,16 +131,18 @@ func (c *Column) judged() bool {
 }
 
 // Family decides over the columns of one evaluation together: which are significant at a level for all of them, and so
-// have drifted if their effect reaches the threshold. Columns that were too small to be judged are not in it.
-func Family(columns []*Column, alpha float64) {
+// have drifted if their effect reaches the threshold. Columns that were too small to be judged are not in it. others are
+// the p-values of what else is tested in the evaluation; it returns these adjusted.
+func Family(columns []*Column, alpha float64, others ...float64) []float64 {
 	var family []*Column
-	var p []float64
+	p := slices.Clone(others)
 	for _, c := range columns {
 		if c.judged() {
 			family, p = append(family, c), append(p, c.P)
 		}
 	}
-	for i, adjusted := range significance.Adjust(p) {
+	all := significance.Adjust(p)
+	for i, adjusted := range all[len(others):] {
 		c := family[i]
 		c.PAdjusted = adjusted
 		for k := range c.Scores {
@@ -151,6 +157,7 @@ func Family(columns []*Column, alpha float64) {
 			c.Outcome = Stable
 		}
 	}
+	return all[:len(others)]
 }
 
 // number is a float64 that JSON may have no form for; it is null then.

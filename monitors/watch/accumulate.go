@@ -33,6 +33,9 @@ func Pane(p *config.Plane, model *config.Model) time.Duration {
 		for _, d := range []time.Duration{m.Size, m.Every, m.Against} {
 			common = gcd(common, d)
 		}
+		if m.Volume != nil {
+			common = gcd(common, time.Hour)
+		}
 		if shortest == 0 || m.Size < shortest {
 			shortest = m.Size
 		}

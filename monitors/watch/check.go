@@ -153,29 +153,37 @@ func (w *Watch) evaluateChecks() ([]Judgement, error) {
 		c := &w.checks[i]
 		m := w.monitor(c.Monitor)
 		j := Judgement{Monitor: m.Monitor, Window: c.Window, Check: true}
-		counted := false
-		if c.Lane != "" {
-			next, res, err := m.alerts.Evaluate(w.evaluation(m, c))
-			if err != nil {
-				return nil, fmt.Errorf("monitor %s, lane %s: %w", m.Name, c.Lane, err)
-			}
-			if counted = !res.Dropped; counted {
-				m.alerts, j.Messages = next, res.Messages
-				w.changed[monitorRecord(m.Name)] = struct{}{}
-			}
-		}
-		for _, s := range c.Scores {
-			if !counted && s.Revision == 0 {
-				continue
-			}
-			s.Monitor, s.Model = m.Name, w.model.Name
-			if s.Window == (alert.Window{}) {
-				s.Window = c.Window
-			}
-			j.Scores = append(j.Scores, s)
+		if err := w.evaluate(m, c, &j); err != nil {
+			return nil, err
 		}
 		out = append(out, j)
 	}
 	w.checks = nil
 	return out, nil
+}
+
+// evaluate evaluates a check, of whoever has made it.
+func (w *Watch) evaluate(m *monitor, c *Check, j *Judgement) error {
+	counted := false
+	if c.Lane != "" {
+		next, res, err := m.alerts.Evaluate(w.evaluation(m, c))
+		if err != nil {
+			return fmt.Errorf("monitor %s, lane %s: %w", m.Name, c.Lane, err)
+		}
+		if counted = !res.Dropped; counted {
+			m.alerts, j.Messages = next, res.Messages
+			w.changed[monitorRecord(m.Name)] = struct{}{}
+		}
+	}
+	for _, s := range c.Scores {
+		if !counted && s.Revision == 0 {
+			continue
+		}
+		s.Monitor, s.Model = m.Name, w.model.Name
+		if s.Window == (alert.Window{}) {
+			s.Window = c.Window
+		}
+		j.Scores = append(j.Scores, s)
+	}
+	return nil
 }

@@ -115,6 +115,16 @@ func (w *Watch) Advance(most int) (out []Judgement, more bool, err error) {
 			w.changed[monitorRecord(m.Name)] = struct{}{}
 			out = append(out, j)
 		}
+		for w.hourDue(m, t) {
+			if judged++; judged > most {
+				return out, true, nil
+			}
+			j, err := w.judgeHour(m)
+			if err != nil {
+				return nil, false, fmt.Errorf("monitor %s: %w", m.Name, err)
+			}
+			out = append(out, j)
+		}
 	}
 	w.prune()
 	return out, false, nil
@@ -227,28 +237,30 @@ type comparison struct {
 
 func (w *Watch) judgeWindow(m *monitor, end int64) (Judgement, error) {
 	j := Judgement{Monitor: m.Monitor, Window: alert.Window{Start: end - m.Size.Microseconds(), End: end}}
-	j.Rows = w.rowsOf(w.panes[m.Bins.Name], j.Window)
-	b := w.baselines[m.Bins.Name]
+	j.Rows = w.rowsOf(w.panes[m.BinsName()], j.Window)
+	b := w.baselines[m.BinsName()]
 	if b == nil {
 		return j, nil // nothing can be said without one, not even that nothing comes: what comes is not counted
 	}
-	cur, err := w.sum(b, m.Size.Microseconds(), end)
-	if err != nil {
-		return j, err
+	cur := &window{Window: j.Window}
+	var err error
+	if testsWindows(m.Monitor) {
+		if cur, err = w.sum(b, m.Size.Microseconds(), end); err != nil {
+			return j, err
+		}
 	}
 	compared, err := w.compare(m, b, cur)
 	if err != nil {
 		return j, err
 	}
-	columns := make([]*drift.Column, len(compared))
-	for i, c := range compared {
-		columns[i] = c.result
-	}
-	level, err := m.level(compared)
+	bad, err := w.quality(m, b, cur)
 	if err != nil {
 		return j, err
 	}
-	drift.Family(columns, level)
+	level, err := m.decide(compared, bad)
+	if err != nil {
+		return j, err
+	}
 	e := alert.Evaluation{
 		Monitor: m.Name, Model: w.model.Name, Origin: w.origin, Lane: windowsLane, Window: j.Window, At: w.clock, For: m.For,
 		Verdicts: []alert.Verdict{noData(w.came(j.Window))},
@@ -262,6 +274,11 @@ func (w *Watch) judgeWindow(m *monitor, end int64) (Judgement, error) {
 		if v.Kind == alert.Drift && v.Enough && v.Significant && v.Effect >= v.Threshold {
 			changed = append(changed, v.Series)
 		}
+	}
+	for _, q := range bad {
+		s := q.score(m, j.Window, level)
+		j.Scores = append(j.Scores, s)
+		e.Verdicts = append(e.Verdicts, s.verdict(q.column.group(), q.column.sources))
 	}
 	next, res, err := m.alerts.Evaluate(e)
 	if err != nil {
@@ -397,17 +414,39 @@ func (m *monitor) remember(changed []alert.Series, end, oldest int64) {
 	}
 }
 
-// level is the level of the family of one evaluation that follows from the rate of false alarms that is configured.
-func (m *monitor) level(compared []*comparison) (float64, error) {
-	shared := 0.0
-	for _, c := range compared {
-		switch n := c.result.NEffRef + c.result.NEffCur; {
-		case c.series.Kind == alert.Drift:
+// decide tests everything of a window as one family, and returns the level that it was tested at.
+func (m *monitor) decide(compared []*comparison, bad []*badShare) (float64, error) {
+	columns := make([]*drift.Column, len(compared))
+	shared := 0.0 // by the reference, with other windows
+	for i, c := range compared {
+		columns[i] = c.result
+		if c.series.Kind == alert.Drift {
 			shared = max(shared, 0.5) // each window has a reference of about its own size
-		case n > 0:
+		} else if n := c.result.NEffRef + c.result.NEffCur; n > 0 {
 			shared = max(shared, c.result.NEffCur/n)
 		}
 	}
+	var judged []*badShare
+	var p []float64
+	for _, q := range bad {
+		if q.judged() {
+			judged, p = append(judged, q), append(p, q.p)
+			shared = max(shared, q.cur.NEff/(q.ref.NEff+q.cur.NEff))
+		}
+	}
+	level, err := m.level(shared)
+	if err != nil {
+		return 0, err
+	}
+	for i, adjusted := range drift.Family(columns, level, p...) {
+		judged[i].adjusted = adjusted
+		judged[i].decide(level)
+	}
+	return level, nil
+}
+
+// level is the level of the family of one evaluation that follows from the rate of false alarms that is configured.
+func (m *monitor) level(shared float64) (float64, error) {
 	bucket := int(math.Ceil(shared * 20))
 	if l, ok := m.levels[bucket]; ok {
 		return l, nil
@@ -422,26 +461,9 @@ func (m *monitor) level(compared []*comparison) (float64, error) {
 
 // verdict is what the alerts are told of a comparison.
 func (m *monitor) verdict(c *comparison, s *Score) alert.Verdict {
-	v := alert.Verdict{
-		Series: c.series, Group: c.column.group(), Sources: c.column.sources, Effect: float64(s.Effect), Threshold: s.Threshold, Lower: lowerCutoff * s.Threshold,
-		Significant: float64(s.PAdjusted) <= s.Level, Enough: c.result.Outcome != drift.TooFewRows && c.result.Outcome != drift.NoRows,
-		Evidence: alert.Evidence{
-			Method: s.Method, Score: alert.Number(s.Score), P: alert.Number(s.P), Against: c.against,
-			Current: alert.Sample{N: int64(s.NCur), NEff: alert.Number(s.NEffCur)}, Reference: alert.Sample{N: int64(s.NRef), NEff: alert.Number(s.NEffRef)},
-		},
-	}
+	v := s.verdict(c.column.group(), c.column.sources)
 	if c.result.Outcome == drift.TypeChanged { // whatever the distance says of the few values that are left
 		v.Effect, v.Significant = max(v.Effect, v.Threshold), true
 	}
-	for _, mv := range s.Movers {
-		v.Evidence.Movers = append(v.Evidence.Movers, alert.Mover{Bin: mv.Bin, Reference: alert.Number(mv.Ref), Current: alert.Number(mv.Cur)})
-	}
-	for i, n := range c.result.Notes {
-		if i > 0 {
-			v.Evidence.Note += "; "
-		}
-		v.Evidence.Note += n
-	}
-	v.Evidence.Query = Query(m.Name, c.series, c.window.End)
 	return v
 }

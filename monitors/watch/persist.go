@@ -16,7 +16,7 @@ import (
 // Change is a record of the state (W6): Value is nil for one that is deleted.
 //
 // The keys, after the model's name and a slash: "marks" has the marks, the clock and the strays as JSON;
-// "monitor/NAME" a monitor's memory and alerts as JSON; "spread/NAME/END/SLICE" the parts of a window (see spreadVersion); "pane/BASELINE/START/SLICE" a pane: a version byte, its
+// "monitor/NAME" a monitor's memory and alerts as JSON; "spread/NAME/END/SLICE" the parts of a window (see spreadVersion); "volume/MONITOR/SLICE" the counts of a slice by hour of the week; "pane/BASELINE/START/SLICE" a pane: a version byte, its
 // length and build (varints), rows and columns as in a Delta.
 type Change struct {
 	Key, Value []byte
@@ -80,6 +80,12 @@ func (w *Watch) record(key string) ([]byte, error) {
 		return json.Marshal(monitorJSON{m.memory, text})
 	case "spread":
 		return w.encodeSpread(rest)
+	case "volume":
+		name, slice := parseVolumeKey(rest)
+		if m := w.monitor(name); m != nil && m.volumes[slice] != nil {
+			return m.volumes[slice].encode(), nil
+		}
+		return nil, nil
 	}
 	b, k, err := parsePaneKey(rest)
 	if err != nil {
@@ -145,6 +151,8 @@ func (w *Watch) Restore(key, value []byte) error {
 		} else {
 			err = w.retire(name, value)
 		}
+	case "volume":
+		err = w.restoreVolume(name, value)
 	case "pane":
 		err = w.restorePane(name, value)
 	case "spread":

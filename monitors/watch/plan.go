@@ -41,11 +41,31 @@ func Expect(m *config.Monitor) (Expectation, error) {
 	return e, nil
 }
 
-// schedule is how often a monitor looks and how often it may be wrong; shared is what windows have in common by their
-// reference.
+// schedule is how often a monitor looks at windows and how often it may be wrong; shared is what windows have in common by
+// their reference.
 func schedule(m *config.Monitor, shared float64) significance.Schedule {
 	return significance.Schedule{
-		FalseAlarms: m.FalseAlarms, Evaluations: float64(30*24*time.Hour) / float64(m.Every), Step: float64(m.Every) / float64(m.Size),
+		FalseAlarms: falseAlarms(m), Evaluations: float64(30*24*time.Hour) / float64(m.Every), Step: float64(m.Every) / float64(m.Size),
 		Windows: m.For, Shared: shared,
 	}
 }
+
+// volumeSchedule is the schedule of hours' volume.
+func volumeSchedule(m *config.Monitor) significance.Schedule {
+	return significance.Schedule{FalseAlarms: falseAlarms(m), Evaluations: 30 * 24, Step: 1, Windows: m.For, Shared: volumeShared}
+}
+
+// falseAlarms is the part of a monitor's false alarms that each of its lanes with tests has.
+func falseAlarms(m *config.Monitor) float64 {
+	lanes := 0.0
+	if testsWindows(m) {
+		lanes++
+	}
+	if m.Volume != nil {
+		lanes++
+	}
+	return m.FalseAlarms / max(1, lanes)
+}
+
+// testsWindows reports whether a monitor tests anything of a window.
+func testsWindows(m *config.Monitor) bool { return m.Skew || m.Against > 0 || len(m.Quality) > 0 }

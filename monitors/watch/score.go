@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/freshet-io/freshet/monitors/alert"
+	"github.com/freshet-io/freshet/monitors/drift"
 )
 
 // Score is what one column of one slice came to in one window, as its record says it.
@@ -90,6 +91,24 @@ func (m *monitor) score(c *comparison, level float64) Score {
 		s.Movers = append(s.Movers, Mover{mv.Bin, mv.Ref, mv.Cur})
 	}
 	return s
+}
+
+// verdict is what the alerts are told of a score whose p-value is adjusted; group is whose episodes it belongs to.
+func (s *Score) verdict(group string, sources []string) alert.Verdict {
+	outcome := drift.Outcome(s.Outcome)
+	v := alert.Verdict{
+		Series: s.Series(), Group: group, Sources: sources, Effect: float64(s.Effect), Threshold: s.Threshold, Lower: lowerCutoff * s.Threshold,
+		Significant: float64(s.PAdjusted) <= s.Level, Enough: outcome != drift.TooFewRows && outcome != drift.NoRows,
+		Evidence: alert.Evidence{
+			Method: s.Method, Score: s.Score, P: s.P, Against: s.Against, Note: strings.Join(s.Notes, "; "),
+			Current: alert.Sample{N: int64(s.NCur), NEff: s.NEffCur}, Reference: alert.Sample{N: int64(s.NRef), NEff: s.NEffRef},
+		},
+	}
+	for _, mv := range s.Movers {
+		v.Evidence.Movers = append(v.Evidence.Movers, alert.Mover{Bin: mv.Bin, Reference: alert.Number(mv.Ref), Current: alert.Number(mv.Cur)})
+	}
+	v.Evidence.Query = Query(s.Monitor, s.Series(), s.Window.End)
+	return v
 }
 
 // Encode writes the score as a record's value.

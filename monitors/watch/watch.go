@@ -62,7 +62,10 @@ type monitor struct {
 	spreads
 	alerts  alert.State
 	columns []watched
-	levels  map[int]float64 // by twentieths of Schedule.Shared
+	volumes map[string]*volume // by slice
+	// volumeLevel is the level of the tests of an hour's volume.
+	volumeLevel float64
+	levels      map[int]float64 // by twentieths of Schedule.Shared
 }
 
 // memory is what is remembered of a monitor besides its alerts.
@@ -71,6 +74,9 @@ type memory struct {
 	Next    int64  `json:"next"`    // end of the next window to judge; 0 before the first pane
 	Last    int64  `json:"last"`    // end of the window judged last; 0 before the first
 	Empty   int    `json:"empty"`   // how many windows without rows were judged last, in a row
+	// Hour is the end of the next hour whose volume is judged; 0 before the first pane.
+	Hour  int64 `json:"hour,omitempty"`
+	Quiet int   `json:"quiet,omitempty"` // how many hours without inferences were judged last, in a row
 	// Bad has, for each drifting series, the ends of the windows in which it had changed, ascending (W5).
 	Bad map[string][]int64 `json:"bad,omitempty"`
 }
@@ -94,7 +100,13 @@ func New(p *config.Plane, model *config.Model) (*Watch, error) {
 		if m.Model != model {
 			continue
 		}
-		mon := &monitor{Monitor: m, memory: memory{Windows: windows(m), Bad: map[string][]int64{}}, spreads: newSpreads(), alerts: alert.New(m.Name), levels: map[int]float64{}}
+		mon := &monitor{Monitor: m, memory: memory{Windows: windows(m), Bad: map[string][]int64{}}, spreads: newSpreads(), alerts: alert.New(m.Name), volumes: map[string]*volume{}, levels: map[int]float64{}}
+		if m.Volume != nil {
+			var err error
+			if mon.volumeLevel, err = volumeSchedule(m).Level(); err != nil {
+				return nil, fmt.Errorf("monitor %s: %w", m.Name, err)
+			}
+		}
 		for _, c := range m.Columns {
 			mon.columns = append(mon.columns, newWatched(model, c))
 		}
@@ -294,6 +306,10 @@ func (w *Watch) begin(baseline string, start int64) {
 			m.Next = first
 			w.changed[monitorRecord(m.Name)] = struct{}{}
 		}
+		if m.Volume != nil && m.Hour == 0 {
+			m.Hour = floor(start, hour) + 2*hour // of the hour that it begins in a part may be missing
+			w.changed[monitorRecord(m.Name)] = struct{}{}
+		}
 	}
 }
 
@@ -310,6 +326,9 @@ func (w *Watch) oldest() int64 {
 			return math.MinInt64 // where it begins is not settled
 		default:
 			least = min(least, m.Next-w.keep)
+			if m.Volume != nil {
+				least = min(least, m.Hour-hour)
+			}
 		}
 	}
 	if least == math.MaxInt64 {
