@@ -336,6 +336,31 @@ func TestStaleSourceMutesItsColumns(t *testing.T) {
 	}
 }
 
+func TestStaleSliceMutesWhatIsOfIt(t *testing.T) {
+	b := newBench(t, 1)
+	jfk := alert.Series{Kind: alert.Freshness, Column: "weather", Slice: "origin=JFK"}
+	of := func(slice string) alert.Series {
+		return alert.Series{Kind: alert.Skew, Column: "distance", Slice: slice}
+	}
+	for n := int64(1); n <= 4; n++ {
+		b.at(n*5-1, "ticks", effects{jfk: .5, weather: 0})
+		b.at(n*5, "windows", effects{of("origin=JFK"): .3})
+	}
+	b.want("5 firing availability", "9 muted values")
+	if by := b.sent[1].MutedBy; by != "origin=JFK of source weather is stale" {
+		t.Errorf("muted by %q", by)
+	}
+	b.at(25, "windows", effects{of("origin=JFK"): .3, of("origin=LGA"): .3, of(""): .3})
+	last := b.sent[len(b.sent)-1]
+	var told []string
+	for _, f := range last.Features {
+		told = append(told, f.Slice)
+	}
+	if slices.Sort(told); last.Type != alert.FiringType || !slices.Equal(told, []string{"", "origin=LGA"}) {
+		t.Errorf("%s of slices %q", last.Type, told)
+	}
+}
+
 // A window that begins at the moment at which the source was last stale has nothing stale in it.
 func TestWindowsOfTheStaleTimeStayMuted(t *testing.T) {
 	for _, tc := range []struct {

@@ -26,7 +26,7 @@
 //     opened it. What was told is resolved, silenced or not; what was never told is never resolved to anybody.
 //   - A8 Muting delays telling and changes no state. A silence mutes what it matches from its start until its end. A
 //     source that is stale or sends nothing mutes what its columns say, while it fires or recovers and in windows that
-//     begin before it last did. An episode whose firing series are all muted is noted in the history. When the muting ends and an
+//     begin before it last did; a slice of a source that is stale, as one airport's feed, what they say of that slice. An episode whose firing series are all muted is noted in the history. When the muting ends and an
 //     unmuted series still fires, the episode is told then, at the next evaluation of any lane, under the id it has had
 //     all along; if it was told before the muting began it is not told again.
 package alert

@@ -132,12 +132,13 @@ func (o *oracle) evaluate(e alert.Evaluation) []string {
 	o.accepted = append(o.accepted, e)
 	o.now = max(o.now, e.At)
 	phases, latest, verdicts := o.phases(e.For)
-	mutesNow := map[string]bool{}
+	mutesNow := map[string]bool{} // by source, or source and slice
 	for s := range phases {
 		if (phases[s] == "firing" || phases[s] == "recovering") && (s.Kind == alert.Freshness || s.Kind == alert.NoData) {
-			mutesNow[s.Column] = true
+			what := s.Column + " " + s.Slice
+			mutesNow[what] = true
 			if o.laneOf(s) == e.Lane {
-				o.stale[s.Column] = max(o.stale[s.Column], e.Window.End)
+				o.stale[what] = max(o.stale[what], e.Window.End)
 			}
 		}
 	}
@@ -176,8 +177,10 @@ func (o *oracle) say(key string, e alert.Evaluation, phases map[alert.Series]str
 		muted := o.silenced(s)
 		if s.Kind.Class() != alert.Availability {
 			for _, src := range verdicts[s].Sources {
-				until, was := o.stale[src]
-				muted = muted || mutesNow[src] || was && latest[s] < until
+				for _, what := range []string{src + " ", src + " " + s.Slice} {
+					until, was := o.stale[what]
+					muted = muted || mutesNow[what] || was && latest[s] < until
+				}
 			}
 		}
 		if !muted {

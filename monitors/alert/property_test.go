@@ -79,13 +79,16 @@ func describe(m alert.Message) string {
 var columns = []struct {
 	kind    alert.Kind
 	column  string
+	slice   string
 	sources []string
 	lane    string
 }{
-	{alert.Skew, "a1", []string{"s"}, "windows"},
-	{alert.Drift, "a2", []string{"s", "r"}, "windows"},
-	{alert.Drift, "b", nil, "windows"},
-	{alert.Freshness, "s", []string{"s"}, "ticks"},
+	{alert.Skew, "a1", "", []string{"s"}, "windows"},
+	{alert.Skew, "a1", "x=1", []string{"s"}, "windows"},
+	{alert.Drift, "a2", "", []string{"s", "r"}, "windows"},
+	{alert.Drift, "b", "", nil, "windows"},
+	{alert.Freshness, "s", "", []string{"s"}, "ticks"},
+	{alert.Freshness, "s", "x=1", []string{"s"}, "ticks"},
 }
 
 func drawEvaluation(t *rapid.T, ends map[string]int64, k int, size int64) alert.Evaluation {
@@ -97,7 +100,7 @@ func drawEvaluation(t *rapid.T, ends map[string]int64, k int, size int64) alert.
 		if c.lane != lane || rapid.IntRange(0, 9).Draw(t, "absent") == 0 {
 			continue
 		}
-		v := alert.Verdict{Series: alert.Series{Kind: c.kind, Column: c.column}, Sources: c.sources, Threshold: 2, Lower: 1, Significant: true, Enough: true}
+		v := alert.Verdict{Series: alert.Series{Kind: c.kind, Column: c.column, Slice: c.slice}, Sources: c.sources, Threshold: 2, Lower: 1, Significant: true, Enough: true}
 		if len(c.sources) > 0 {
 			v.Group = c.sources[0]
 		}

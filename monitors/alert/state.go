@@ -24,7 +24,7 @@ type document struct {
 	Series   []series         `json:"series,omitempty"`
 	Episodes []episode        `json:"episodes,omitempty"` // open ones
 	Silences []Silence        `json:"silences,omitempty"`
-	Stale    map[string]int64 `json:"stale,omitempty"` // end of the last window in which a source muted its columns; "": all (A8)
+	Stale    map[string]int64 `json:"stale,omitempty"` // end of the last window in which a source, or SOURCE/SLICE, muted its columns; "": all (A8)
 }
 
 // stateVersion is raised when a reader of the older one would be wrong about the newer. Version 1 has no checks: its

@@ -108,7 +108,8 @@ func (st *step) noteStale() {
 			continue
 		}
 		for _, source := range orAll(s.Sources) {
-			st.doc.Stale[source] = max(st.e.Window.End, st.doc.Stale[source])
+			key := staleKey(source, s.Slice)
+			st.doc.Stale[key] = max(st.e.Window.End, st.doc.Stale[key])
 		}
 	}
 }
@@ -121,13 +122,21 @@ func orAll(sources []string) []string {
 	return sources
 }
 
-// staleNow are the sources that mute their columns at this moment.
+// staleKey is what a stale series mutes: all of a source, or what is of one slice of it. Sources are names without a slash.
+func staleKey(source, slice string) string {
+	if slice == "" {
+		return source
+	}
+	return source + "/" + slice
+}
+
+// staleNow are the keys of what mutes their columns at this moment.
 func (st *step) staleNow() map[string]bool {
 	out := map[string]bool{}
 	for _, s := range st.series {
 		if s.Phase.active() && s.Kind.mutes() {
 			for _, source := range orAll(s.Sources) {
-				out[source] = true
+				out[staleKey(source, s.Slice)] = true
 			}
 		}
 	}
@@ -145,11 +154,17 @@ func (st *step) muted(s *series, stale map[string]bool) string {
 		return ""
 	}
 	for _, source := range append([]string{""}, s.Sources...) {
-		if until, ok := st.doc.Stale[source]; stale[source] || ok && s.Latest < until {
-			if source == "" {
+		for _, slice := range slices.Compact([]string{"", s.Slice}) {
+			key := staleKey(source, slice)
+			switch until, ok := st.doc.Stale[key]; {
+			case !stale[key] && !(ok && s.Latest < until):
+			case source == "":
 				return "no data"
+			case slice == "":
+				return fmt.Sprintf("source %s is stale", source)
+			default:
+				return fmt.Sprintf("%s of source %s is stale", slice, source)
 			}
-			return fmt.Sprintf("source %s is stale", source)
 		}
 	}
 	return ""
