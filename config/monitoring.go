@@ -20,6 +20,7 @@ type Model struct {
 	Version    int // -1: all inferences are of the version ""
 	Prediction int // -1: predictions are not logged
 	Class      bool
+	Predicts   string // what predictions are: Number, ClassName or Probability; "" if they are not logged
 	Slices     []int
 	// AsOf is when the features of an inference were looked up; its Field is -1 if that is not logged.
 	AsOf EventTime
@@ -30,11 +31,14 @@ type Model struct {
 	Labels   *Labels
 }
 
-// Intakes returns everything that takes records from outside: the sources, and those of the models' inferences.
+// Intakes returns everything that takes records from outside: the sources, and those of the models' inferences and labels.
 func (p *Plane) Intakes() []*Source {
 	all := slices.Clone(p.Sources)
 	for _, m := range p.Models {
 		all = append(all, m.Inferences)
+		if m.Labels != nil {
+			all = append(all, m.Labels.Source)
+		}
 	}
 	return all
 }
@@ -65,13 +69,41 @@ type Column struct {
 // PredictionColumn is the name of the column that holds what the model said.
 const PredictionColumn = "prediction"
 
-// Labels says where the truth comes from.
+// What a prediction is.
+const (
+	Number      = "float64"
+	ClassName   = "string"
+	Probability = "probability"
+)
+
+// Labels says where the truth comes from, and how predictions are compared with it.
 type Labels struct {
-	Topic  string
-	ID     string
-	Field  string
-	Type   feature.Type
-	Within time.Duration
+	// Source is that of the label events, named MODEL.labels. Its schema has the inference's id and the label, at LabelID and
+	// LabelValue, and the event time if that is a field.
+	Source   *Source
+	Within   time.Duration // how long after its inference a label counts
+	Positive string        // the label that is the positive class, where labels are text; "" if none is
+	Cutoff   float64       // from which probability on the positive class is predicted
+}
+
+// The places of a label event's fields in its schema.
+const (
+	LabelID = iota
+	LabelValue
+)
+
+// Performance is how good a monitor wants its model's predictions to be.
+type Performance struct {
+	MinCoverage float64       // which share of a window's inferences must have labels before it is judged
+	Against     time.Duration // how much earlier the window lies that worse_by is relative to; 0: none
+	Metrics     []Metric
+}
+
+// Metric is a measure of quality with its limit: Bound or, if it is above 0, WorseBy.
+type Metric struct {
+	Name    string
+	Bound   float64 // at most, or at least where more is better
+	WorseBy float64 // by which part it may be worse than in the earlier window
 }
 
 // Baseline names the stored statistics of the data that a version of a model was trained on. Version "" serves every
@@ -97,7 +129,8 @@ type Monitor struct {
 	Against     time.Duration // how much earlier the window compared with lies; 0: no drift
 	ValueSkew   *ValueSkew    // nil: served values are not compared
 	Columns     []Watched
-	FalseAlarms float64 // expected number of false firing episodes in 30 days
+	Performance *Performance // nil: labels are not looked at
+	FalseAlarms float64      // expected number of false firing episodes in 30 days
 	MinSample   int
 	For         int // disjoint windows in a row
 	Channels    []*Channel

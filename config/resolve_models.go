@@ -3,7 +3,6 @@ package config
 import (
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/freshet-io/freshet/internal/feature"
 )
@@ -17,7 +16,7 @@ func (r *resolver) model(s *modelSpec) {
 	if s.Inferences != nil && ok {
 		r.inferences(s, m)
 	}
-	if l := s.Labels; l != nil {
+	if s.Labels != nil {
 		r.labels(s, m)
 	}
 	if other := r.sources[s.Name.V]; other != nil && s.Name.Set {
@@ -78,9 +77,10 @@ func (r *resolver) inferences(spec *modelSpec, m *Model) {
 	}
 	if p := s.Prediction; p != nil && p.Field.Set && p.Type.Set {
 		t := feature.Float64
-		if m.Class = p.Type.V == "string"; m.Class {
+		if m.Class = p.Type.V == ClassName; m.Class {
 			t = feature.String
 		}
+		m.Predicts = p.Type.V
 		m.Prediction = add(p.Field, t, false)
 	}
 	for _, sl := range s.Slices {
@@ -113,20 +113,5 @@ func (m *Model) inputs() {
 	}
 	if p := m.Prediction; p >= 0 && !slices.ContainsFunc(m.Columns, func(c Column) bool { return c.Name == PredictionColumn }) {
 		m.Columns = append(m.Columns, Column{Name: PredictionColumn, Field: p, Type: m.Inferences.Schema[p].Type, Feature: -1})
-	}
-}
-
-func (r *resolver) labels(s *modelSpec, m *Model) {
-	l := s.Labels
-	if s.Inferences != nil && !s.Inferences.ID.Set {
-		r.errorf(l.ID.Pos, "labels need an id in inferences to be joined by")
-	}
-	r.topic(l.Topic)
-	var within time.Duration
-	r.interval("within", l.Within, time.Second, maxMonitorWindow, &within)
-	t, _ := feature.ParseType(l.Type.V)
-	m.Labels = &Labels{Topic: l.Topic.V, ID: l.ID.V, Field: l.Field.V, Type: t, Within: within}
-	if l.ID.Set {
-		r.warnf(l.ID.Pos, "this version checks labels and does not join them: no monitor watches a model's errors")
 	}
 }

@@ -126,6 +126,9 @@ func (r *resolver) monitor(s *monitorSpec) {
 	}
 	r.valueSkew(s, m)
 	r.monitorFeatures(s, m)
+	if s.Performance != nil && model != nil {
+		r.performance(s, m)
+	}
 	for _, c := range s.Channels {
 		if ch, ok := lookup(r, c, r.channels, &r.channelNames); ok {
 			m.Channels = append(m.Channels, ch)
@@ -145,6 +148,7 @@ var monitorChecks = []struct {
 	{"drift", func(s *monitorSpec) bool { return s.Drift != nil }},
 	{"quality", func(s *monitorSpec) bool { return s.Quality != nil }},
 	{"volume", func(s *monitorSpec) bool { return s.Volume != nil }},
+	{"performance", func(s *monitorSpec) bool { return s.Performance != nil }},
 }
 
 func (r *resolver) monitorChecks(s *monitorSpec) {

@@ -41,11 +41,14 @@ type predictionSpec struct {
 }
 
 type labelSpec struct {
-	Topic  At[string]        `yaml:"topic" doc:"The Kafka topic of labels." required:"true"`
-	ID     At[string]        `yaml:"id" doc:"Field with the inference's id." required:"true"`
-	Field  At[string]        `yaml:"field" doc:"Field with the label." required:"true"`
-	Type   At[string]        `yaml:"type" doc:"Its type." enum:"bool,int64,float64,string" required:"true"`
-	Within At[time.Duration] `yaml:"within" doc:"How late a label may come." required:"true"`
+	Topic     At[string]        `yaml:"topic" doc:"The Kafka topic of labels." required:"true"`
+	ID        At[string]        `yaml:"id" doc:"Field with the inference's id." required:"true"`
+	Field     At[string]        `yaml:"field" doc:"Field with the label." required:"true"`
+	Type      At[string]        `yaml:"type" doc:"Its type." enum:"bool,int64,float64,string" required:"true"`
+	EventTime *eventTimeSpec    `yaml:"event_time" doc:"When a label became known: of several of an inference the latest counts. Default: the record's Kafka timestamp."`
+	Within    At[time.Duration] `yaml:"within" doc:"How late a label may come." required:"true"`
+	Positive  At[string]        `yaml:"positive" doc:"The label that is the positive class, where labels are strings."`
+	Cutoff    At[float64]       `yaml:"cutoff" doc:"Probability from which on the positive class is predicted. Default: 0.5."`
 }
 
 type baselineSpec struct {
@@ -66,6 +69,7 @@ type monitorSpec struct {
 	Quality     *qualitySpec         `yaml:"quality" doc:"How far the shares of bad values may lie above the baseline's; {} checks all with their defaults."`
 	Volume      *volumeSpec          `yaml:"volume" doc:"Compares the inferences of each hour with those of the same hour of earlier weeks."`
 	ValueSkew   *valueSkewSpec       `yaml:"value_skew" doc:"Compares what the model was served with what the offline path computes for the same entities and times, window by window of the monitor's other checks."`
+	Performance *performanceSpec     `yaml:"performance" doc:"Holds the model's quality, measured by its labels, to limits."`
 	Numeric     At[string]           `yaml:"numeric" doc:"Distance for numeric features. Default: jensen_shannon." enum:"jensen_shannon,psi,ks,wasserstein,hellinger,chi_square,total_variation,l_infinity"`
 	Categorical At[string]           `yaml:"categorical" doc:"Distance for categorical features. Default: jensen_shannon." enum:"jensen_shannon,psi,hellinger,chi_square,total_variation,l_infinity"`
 	Threshold   At[float64]          `yaml:"threshold" doc:"Effect size that is too much, after bias correction. Default: 0.1."`
@@ -97,6 +101,20 @@ type valueSkewSpec struct {
 	Rows      At[int]           `yaml:"rows" doc:"Inferences of a window that are compared, drawn by their ids. Default: 1000."`
 	Settle    At[time.Duration] `yaml:"settle" doc:"How long after a window was judged the history is waited for. Default: 10m."`
 	Timing    At[time.Duration] `yaml:"timing" doc:"How near to the lookup an event must be to explain a difference. Default: 1s with as_of, 10s without."`
+}
+
+type performanceSpec struct {
+	Pos
+	Metrics     []metricSpec      `yaml:"metrics" doc:"What is measured." required:"true"`
+	MinCoverage At[float64]       `yaml:"min_coverage" doc:"Share of a window's inferences that must have labels before it is judged. Default: 0.5."`
+	Against     At[time.Duration] `yaml:"against" doc:"How much earlier the window lies that worse_by is relative to."`
+}
+
+type metricSpec struct {
+	Name    At[string]  `yaml:"name" doc:"The metric." enum:"rmse,mae,log_loss,calibration_error,auc,accuracy,precision,recall" required:"true"`
+	Max     At[float64] `yaml:"max" doc:"The largest value that is good, of rmse, mae, log_loss and calibration_error."`
+	Min     At[float64] `yaml:"min" doc:"The least value that is good, of auc, accuracy, precision and recall."`
+	WorseBy At[float64] `yaml:"worse_by" doc:"Instead of either: by which part it may be worse than in the earlier window; 0.1 is a tenth."`
 }
 
 type monitorFeatureSpec struct {

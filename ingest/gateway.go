@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -23,6 +24,7 @@ import (
 const (
 	GatewayPath    = "/v1/events/"
 	InferencesPath = "/v1/inferences/"
+	LabelsPath     = "/v1/labels/"
 )
 
 // Producer is the part of *kgo.Client that the gateway needs. promise is called exactly once for each record, with a
@@ -104,15 +106,14 @@ func (o Options) withDefaults() (Options, error) {
 	return o, nil
 }
 
-// Gateway takes events over HTTP and answers when Kafka has them: POST /v1/events/{source}, and the inference events of
-// models at POST /v1/inferences/{model}. See docs/events.md for the protocol.
+// Gateway takes events over HTTP and answers when Kafka has them: POST /v1/events/{source}, the inference events of
+// models at POST /v1/inferences/{model}, and their labels at POST /v1/labels/{model}. See docs/events.md for the protocol.
 //
 // Memory is bounded: a request first reserves what it is going to hold and is turned away (429) if that is not free. A
 // reservation is given back when Kafka has answered for every record of the request, which may be after the client got
 // its answer (503). Nothing waits for memory, so requests cannot block each other for ever.
 type Gateway struct {
-	sources  gatewaySources
-	models   gatewaySources
+	paths    []gatewaySources
 	producer Producer
 	opts     Options
 	logger   *slog.Logger
@@ -124,6 +125,7 @@ type Gateway struct {
 
 // gatewaySources are what can be named after one path.
 type gatewaySources struct {
+	path   string
 	kind   string
 	byName map[string]*gatewaySource
 	names  []string // sorted
@@ -151,8 +153,6 @@ func NewGateway(p *config.Plane, producer Producer, opts Options, logger *slog.L
 		return nil, err
 	}
 	g := &Gateway{
-		sources:  gatewaySources{kind: "source", byName: map[string]*gatewaySource{}},
-		models:   gatewaySources{kind: "model", byName: map[string]*gatewaySource{}},
 		producer: producer,
 		opts:     opts,
 		logger:   logger,
@@ -181,23 +181,38 @@ func NewGateway(p *config.Plane, producer Producer, opts Options, logger *slog.L
 			return nil, fmt.Errorf("register the gateway's metrics: %w", err)
 		}
 	}
-	if err := g.sources.add(p.Sources, events, unknown); err != nil {
-		return nil, err
+	for _, path := range intakePaths(p) {
+		for name, src := range path.sources {
+			if path.byName[name], err = newGatewaySource(src, events, unknown); err != nil {
+				return nil, err
+			}
+		}
+		g.paths = append(g.paths, path.gatewaySources)
 	}
-	return g, g.models.add(p.Intakes()[len(p.Sources):], events, unknown)
+	return g, nil
 }
 
-func (s *gatewaySources) add(sources []*config.Source, events, unknown *prometheus.CounterVec) error {
-	for _, src := range sources {
-		gs, err := newGatewaySource(src, events, unknown)
-		if err != nil {
-			return err
-		}
-		s.byName[src.Name] = gs
-		s.names = append(s.names, src.Name)
+// intakePath is a path with what can be named after it.
+type intakePath struct {
+	gatewaySources
+	sources map[string]*config.Source
+}
+
+func intakePaths(p *config.Plane) []intakePath {
+	events, inferences, labels := map[string]*config.Source{}, map[string]*config.Source{}, map[string]*config.Source{}
+	for _, s := range p.Sources {
+		events[s.Name] = s
 	}
-	slices.Sort(s.names)
-	return nil
+	for _, m := range p.Models {
+		inferences[m.Name] = m.Inferences
+		if m.Labels != nil {
+			labels[m.Name] = m.Labels.Source
+		}
+	}
+	of := func(path, kind string, sources map[string]*config.Source) intakePath {
+		return intakePath{gatewaySources{path, kind, map[string]*gatewaySource{}, slices.Sorted(maps.Keys(sources))}, sources}
+	}
+	return []intakePath{of(GatewayPath, "source", events), of(InferencesPath, "model", inferences), of(LabelsPath, "model with labels", labels)}
 }
 
 func newGatewaySource(src *config.Source, events, unknown *prometheus.CounterVec) (*gatewaySource, error) {
@@ -239,11 +254,12 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, deadline time.Ti
 		w.Header().Set("Allow", http.MethodPost)
 		return refuse(http.StatusMethodNotAllowed, "events are sent with POST, not "+r.Method)
 	}
-	from := &g.sources
-	name, ok := strings.CutPrefix(r.URL.Path, GatewayPath)
-	if !ok {
-		from = &g.models
-		name, ok = strings.CutPrefix(r.URL.Path, InferencesPath)
+	from, name, ok := &g.paths[0], "", false
+	for i := range g.paths {
+		if name, ok = strings.CutPrefix(r.URL.Path, g.paths[i].path); ok {
+			from = &g.paths[i]
+			break
+		}
 	}
 	if g.opts.Allow != nil { // before anything is said of the sources
 		if status, reason := g.opts.Allow(r, name); status != 0 {
@@ -280,10 +296,10 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, deadline time.Ti
 
 func (s *gatewaySources) unknown(name string) *answer {
 	a := refuse(http.StatusNotFound, "there is no "+s.kind+" "+quote(name)+spell.Suggest(name, s.names))
-	if s.kind == "model" {
-		a.body.Models = &s.names
-	} else {
+	if s.path == GatewayPath {
 		a.body.Sources = &s.names
+	} else {
+		a.body.Models = &s.names
 	}
 	return a
 }

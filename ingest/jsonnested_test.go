@@ -129,7 +129,9 @@ func FuzzNested(f *testing.F) {
 
 func TestGatewayTakesInferences(t *testing.T) {
 	p := testPlane(departures())
-	p.Models = []*config.Model{{Name: "scorer", Inferences: scores()}}
+	labels := &config.Source{Name: "scorer.labels", Topic: "labels", Format: "json", EventTime: config.EventTime{Field: -1}, EventID: -1, MaxRecordBytes: 1 << 20, Key: []int{0},
+		Schema: []config.Field{{Name: "id", Type: feature.String, Required: true}, {Name: "y", Type: feature.Bool, Required: true}}}
+	p.Models = []*config.Model{{Name: "scorer", Inferences: scores(), Labels: &config.Labels{Source: labels}}, {Name: "other", Inferences: scores()}}
 	producer := &memoryProducer{}
 	g, err := NewGateway(p, producer, Options{Now: gatewayNow}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
@@ -151,7 +153,19 @@ func TestGatewayTakesInferences(t *testing.T) {
 	if code, body := post("/v1/inferences/scorer", `{"prediction": 0.5}`); code != http.StatusUnprocessableEntity || !strings.Contains(body, "missing_field") {
 		t.Errorf("%d %s", code, body)
 	}
-	if code, body := post("/v1/inferences/departures", `{}`); code != http.StatusNotFound || !strings.Contains(body, `there is no model \"departures\"`) || !strings.Contains(body, `"models":["scorer"]`) {
+	if code, body := post("/v1/inferences/departures", `{}`); code != http.StatusNotFound || !strings.Contains(body, `there is no model \"departures\"`) || !strings.Contains(body, `"models":["other","scorer"]`) {
+		t.Errorf("%d %s", code, body)
+	}
+	if code, body := post("/v1/labels/scorer", `[{"id": "i1", "y": true}, {"id": "i2", "y": false}]`); code != http.StatusOK {
+		t.Errorf("%d %s", code, body)
+	}
+	if len(producer.recs) != 3 || producer.recs[1].Topic != "labels" || string(producer.recs[1].Key) != "i1" {
+		t.Errorf("produced %+v", producer.recs)
+	}
+	if code, body := post("/v1/labels/scorer", `{"id": "i1", "y": "perhaps"}`); code != http.StatusUnprocessableEntity || !strings.Contains(body, `"y"`) {
+		t.Errorf("%d %s", code, body)
+	}
+	if code, body := post("/v1/labels/other", `{}`); code != http.StatusNotFound || !strings.Contains(body, `there is no model with labels \"other\"`) || !strings.Contains(body, `"models":["scorer"]`) {
 		t.Errorf("%d %s", code, body)
 	}
 	if code, body := post("/v1/events/scorer", `{}`); code != http.StatusNotFound {

@@ -20,6 +20,12 @@ const (
 	kindMeta    byte = 0
 	kindCell    byte = 1
 	kindEventID byte = 2
+	// Of joiners: kindMeta, and
+	//
+	//	kindCase      | model / inference id   a join.Case; a null value forgets it
+	//	kindProgress  | model                  watch.Progress of the partition's inferences and labels, as JSON
+	kindCase     byte = 8
+	kindProgress byte = 9
 )
 
 // metaVersion is the first byte of a meta record's value.

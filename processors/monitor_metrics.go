@@ -5,6 +5,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/freshet-io/freshet/monitors/drift"
+	"github.com/freshet-io/freshet/monitors/join"
 	"github.com/freshet-io/freshet/monitors/watch"
 )
 
@@ -16,6 +18,8 @@ type monitorMetrics struct {
 	late         *prometheus.CounterVec
 	unbaselined  *prometheus.GaugeVec
 	unknown      *prometheus.CounterVec
+	joins        *prometheus.CounterVec
+	coverage     *prometheus.GaugeVec
 	windows      *prometheus.CounterVec
 	series       []seriesGauge
 	firing       *prometheus.GaugeVec
@@ -41,6 +45,8 @@ func newMonitorMetrics(reg prometheus.Registerer) *monitorMetrics {
 		late:        counter("freshet_monitor_late_total", "Inferences that came when every window they belong to first had been judged, by model.", "model"),
 		unbaselined: gauge("freshet_monitor_unbaselined_inferences", "Inferences so far whose model version has no baseline, by model.", "model"),
 		unknown:     counter("freshet_monitor_unknown_checks_total", "Checks that were evaluated for monitors that are not defined, and left out, by model.", "model"),
+		joins:       counter("freshet_monitor_joins_total", "What became of inferences and labels that were joined, by model and outcome: inference, duplicate, joined, corrected, superseded, late, unmatched.", "model", "outcome"),
+		coverage:    gauge("freshet_monitor_label_coverage", "Share of a window's inferences that have labels, of the window that was last judged by labels, by monitor.", "monitor"),
 		windows:     counter("freshet_monitor_windows_total", "Windows that were judged, by monitor.", "monitor"),
 		firing:      gauge("freshet_monitor_firing", "Series that fire or recover, slices among them, by monitor.", "monitor"),
 		messages:    counter("freshet_monitor_messages_total", "Messages about episodes, by monitor and type.", "monitor", "type"),
@@ -70,7 +76,7 @@ func newMonitorMetrics(reg prometheus.Registerer) *monitorMetrics {
 		m.series = append(m.series, g)
 		reg.MustRegister(g.GaugeVec)
 	}
-	reg.MustRegister(m.inferences, m.deadLetters, m.late, m.unbaselined, m.unknown, m.windows, m.firing, m.messages, m.streamTime, m.transactions, m.sessions, m.unreadable, m.gaps, m.stopped)
+	reg.MustRegister(m.inferences, m.deadLetters, m.late, m.unbaselined, m.unknown, m.joins, m.coverage, m.windows, m.firing, m.messages, m.streamTime, m.transactions, m.sessions, m.unreadable, m.gaps, m.stopped)
 	return m
 }
 
@@ -85,15 +91,33 @@ func (m *monitorMetrics) transaction(processor string, committed bool, err error
 	m.transactions.WithLabelValues(processor, how).Observe(took.Seconds())
 }
 
+func (m *monitorMetrics) joined(model string, c join.Counts) {
+	for outcome, n := range map[string]int{
+		"inference": c.Inferences, "duplicate": c.Duplicates, "joined": c.Joined, "corrected": c.Corrected, "superseded": c.Superseded, "late": c.Late, "unmatched": c.Unmatched,
+	} {
+		m.joins.WithLabelValues(model, outcome).Add(float64(n))
+	}
+}
+
 func (m *monitorMetrics) judged(j watch.Judgement) {
 	if !j.Check {
 		m.windows.WithLabelValues(j.Monitor.Name).Inc()
 	}
 	for i := range j.Scores {
-		if s := &j.Scores[i]; s.Slice == "" && s.Revision == 0 {
-			for _, g := range m.series {
-				g.WithLabelValues(s.Monitor, string(s.Kind), s.Column, s.Check).Set(g.of(s))
+		s := &j.Scores[i]
+		if s.Slice != "" {
+			continue
+		}
+		if s.Coverage != nil {
+			m.coverage.WithLabelValues(s.Monitor).Set(float64(*s.Coverage))
+			if drift.Outcome(s.Outcome) == watch.TooFewLabels {
+				continue // the last window that has enough of them is told of
 			}
+		} else if s.Revision > 0 {
+			continue // not of the last window
+		}
+		for _, g := range m.series {
+			g.WithLabelValues(s.Monitor, string(s.Kind), s.Column, s.Check).Set(g.of(s))
 		}
 	}
 	for i := range j.Messages {
@@ -114,6 +138,7 @@ func (m *monitorMetrics) lost(model string, w *watch.Watch) {
 	m.unbaselined.DeleteLabelValues(model)
 	for _, name := range w.Monitors() {
 		m.firing.DeleteLabelValues(name)
+		m.coverage.DeleteLabelValues(name)
 		for _, g := range m.series {
 			g.DeletePartialMatch(prometheus.Labels{"monitor": name})
 		}

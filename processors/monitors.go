@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -51,6 +52,7 @@ type Monitors struct {
 	partitions map[string]int32
 
 	profiler  *profiler
+	joiner    *joiner // nil: no model's labels are joined
 	evaluator *evaluator
 }
 
@@ -89,10 +91,13 @@ func NewMonitors(ctx context.Context, o MonitorOptions) (*Monitors, error) {
 		return nil, err
 	}
 	m.evaluator = &evaluator{Monitors: m, gaps: m.gapsOf("evaluator")}
-	return m, nil
+	if slices.ContainsFunc(m.models, func(model *config.Model) bool { return joined(m.plane, model) }) {
+		m.joiner, err = newJoiner(ctx, m)
+	}
+	return m, err
 }
 
-// gaps are those of one of the two groups.
+// gaps are those of one of the groups.
 func (m *Monitors) gapsOf(reader string) gaps {
 	return gaps{
 		reader: reader, accept: m.accept, logger: m.logger, fails: m.met.stopped.WithLabelValues(reader).Inc,
@@ -108,8 +113,9 @@ func (m *Monitors) prepareTopics(ctx context.Context, o MonitorOptions) error {
 	defer cl.Close()
 	adm := kadm.NewClient(cl)
 	var names []string
-	for _, model := range m.models {
-		names = append(names, model.Inferences.Topic)
+	sources := m.sources()
+	for _, src := range sources {
+		names = append(names, src.Topic)
 	}
 	if o.CreateSources {
 		have, err := adm.ListTopics(ctx, names...)
@@ -132,19 +138,33 @@ func (m *Monitors) prepareTopics(ctx context.Context, o MonitorOptions) error {
 	}
 	specs := topics.Specs(m.plane)
 	m.partitions = map[string]int32{}
-	for _, model := range m.models {
-		m.partitions[model.Inferences.Topic] = found[model.Inferences.Topic].Partitions
-		specs = append(specs, deadLetterSpec(ingest.DeadLetterTopic(m.plane, model.Name), found[model.Inferences.Topic].Partitions))
+	for _, src := range sources {
+		m.partitions[src.Topic] = found[src.Topic].Partitions
+		specs = append(specs, deadLetterSpec(ingest.DeadLetterTopic(m.plane, src.Name), found[src.Topic].Partitions))
 	}
 	return kafka.EnsureTopics(ctx, adm, o.Kafka, specs)
+}
+
+// sources are those of the inferences and labels that are read.
+func (m *Monitors) sources() (all []*config.Source) {
+	for _, model := range m.models {
+		all = append(all, model.Inferences)
+		if joined(m.plane, model) {
+			all = append(all, model.Labels.Source)
+		}
+	}
+	return all
 }
 
 // Run works until ctx is done: then it commits, and returns nil.
 func (m *Monitors) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
-	errs := make([]error, 2)
+	errs := make([]error, 3)
 	wg.Go(func() { errs[0] = m.profiler.run(ctx) })
 	wg.Go(func() { errs[1] = m.evaluator.run(ctx) })
+	if m.joiner != nil {
+		wg.Go(func() { errs[2] = m.joiner.run(ctx) })
+	}
 	wg.Go(func() { m.follower.run(ctx) })
 	wg.Wait()
 	return errors.Join(errs...)
@@ -152,7 +172,11 @@ func (m *Monitors) Run(ctx context.Context) error {
 
 // Ready reports why the monitors are not at work; nil means that they are.
 func (m *Monitors) Ready() error {
-	return errors.Join(m.profiler.ready(), m.evaluator.ready())
+	var joining error
+	if m.joiner != nil {
+		joining = m.joiner.ready()
+	}
+	return errors.Join(m.profiler.ready(), joining, m.evaluator.ready())
 }
 
 // followEvery is how often the topics of baselines and silences are looked at. Both are small.

@@ -26,6 +26,7 @@ const tickEvery = 5 * time.Second
 type profiler struct {
 	*Monitors
 	byTopic map[string]*profiled
+	labels  map[string]*labelled // by their topic
 	sess    *session
 	out     outcome
 	known   baselineView
@@ -44,10 +45,11 @@ type profiled struct {
 	deadLetters string
 	partitions  int32
 	counted     int
+	labelled    *labelled // nil: its inferences are not joined with labels
 }
 
 func newProfiler(m *Monitors) (*profiler, error) {
-	p := &profiler{Monitors: m, byTopic: map[string]*profiled{}, gaps: m.gapsOf("profiler")}
+	p := &profiler{Monitors: m, byTopic: map[string]*profiled{}, labels: map[string]*labelled{}, gaps: m.gapsOf("profiler")}
 	for _, model := range m.models {
 		rd, err := ingest.NewReader(model.Inferences)
 		if err != nil {
@@ -57,6 +59,14 @@ func newProfiler(m *Monitors) (*profiler, error) {
 			model: model, reader: rd, row: make([]feature.Value, len(model.Inferences.Schema)), deadLetters: ingest.DeadLetterTopic(m.plane, model.Name),
 			partitions: m.partitions[model.Inferences.Topic],
 		}
+		if !joined(m.plane, model) {
+			continue
+		}
+		of, topic := p.byTopic[model.Inferences.Topic], model.Labels.Source.Topic
+		if of.labelled, err = newLabelled(of, ingest.DeadLetterTopic(m.plane, model.Labels.Source.Name), m.partitions[topic]); err != nil {
+			return nil, fmt.Errorf("model %s: %w", model.Name, err)
+		}
+		p.labels[topic] = of.labelled
 	}
 	return p, nil
 }
@@ -70,12 +80,16 @@ func (p *profiler) run(ctx context.Context) error {
 func (p *profiler) session(ctx context.Context) error {
 	group := p.plane.Prefix + "profile"
 	o := sessionOptions{
-		client: p.client, group: group, txnID: group + "." + p.plane.Processing.InstanceID, topics: slices.Sorted(maps.Keys(p.byTopic)),
+		client: p.client, group: group, txnID: group + "." + p.plane.Processing.InstanceID, topics: append(slices.Sorted(maps.Keys(p.byTopic)), slices.Sorted(maps.Keys(p.labels))...),
 		batchBytes: map[string]int32{topics.Name(p.plane, topics.Profiles): topics.MaxRecordBytes},
 	}
 	p.known = baselineView{}
 	for _, m := range p.byTopic { // what an earlier session had counted and not committed is counted again
 		m.acc = watch.NewAccumulator(m.model, watch.Pane(p.plane, m.model))
+		if m.labelled != nil {
+			m.labelled.marks, m.labelled.committed, m.labelled.told = map[int32]int64{}, map[int32]int64{}, time.Time{}
+			o.batchBytes[m.labelled.deadLetters] = ingest.MaxLetterBytes
+		}
 	}
 	for _, m := range p.byTopic {
 		o.batchBytes[m.deadLetters] = ingest.MaxLetterBytes
@@ -135,6 +149,9 @@ func (p *profiler) step(ctx context.Context) error {
 	})
 	for topic, m := range p.byTopic {
 		m.acc.Partitions(read[topic], m.partitions)
+		if l := m.labelled; l != nil {
+			l.reads(read[l.model.Labels.Source.Topic])
+		}
 	}
 	for began := p.now(); ; {
 		p.count(ctx, fetches)
@@ -152,22 +169,40 @@ func (p *profiler) step(ctx context.Context) error {
 	return p.end(ctx)
 }
 
-// count reads a batch of inferences.
+// count reads a batch of inferences and labels.
 func (p *profiler) count(ctx context.Context, fetches kgo.Fetches) {
+	ctx = context.WithoutCancel(ctx)
+	joins := topics.Name(p.plane, topics.Joins)
 	for it := fetches.RecordIter(); !it.Done(); {
 		rec := it.Next()
+		if l := p.labels[rec.Topic]; l != nil {
+			if at, _, bad := l.reader.Read(rec, l.row); bad != nil {
+				p.deadLetter(ctx, rec, bad, l.deadLetters, l.model.Labels.Source.Name, l.partitions)
+			} else {
+				p.sess.s.Produce(ctx, l.label(joins, rec, at), p.out.produced)
+			}
+			continue
+		}
 		m := p.byTopic[rec.Topic]
 		at, _, bad := m.reader.Read(rec, m.row)
 		if bad != nil {
-			d := ingest.DeadLetter(m.deadLetters, m.model.Name, rec, bad, p.now())
-			d.Partition = rec.Partition % m.partitions // the topic may have gained some since
-			p.met.deadLetters.WithLabelValues(m.model.Name, string(bad.Class)).Inc()
-			p.sess.s.Produce(context.WithoutCancel(ctx), d, p.out.produced)
+			p.deadLetter(ctx, rec, bad, m.deadLetters, m.model.Name, m.partitions)
 			continue
 		}
 		m.acc.Add(rec.Partition, m.row, at)
 		m.counted++
+		if m.labelled != nil {
+			p.sess.s.Produce(ctx, m.labelled.inference(joins, rec, m.row, at), p.out.produced)
+		}
 	}
+}
+
+// deadLetter puts a record aside that cannot be read.
+func (p *profiler) deadLetter(ctx context.Context, rec *kgo.Record, bad *ingest.FieldError, topic, source string, partitions int32) {
+	d := ingest.DeadLetter(topic, source, rec, bad, p.now())
+	d.Partition = rec.Partition % partitions // the topic may have gained some since
+	p.met.deadLetters.WithLabelValues(source, string(bad.Class)).Inc()
+	p.sess.s.Produce(ctx, d, p.out.produced)
 }
 
 // produceCounts writes what has been counted, and that time has passed.
@@ -175,6 +210,11 @@ func (p *profiler) produceCounts(ctx context.Context) error {
 	p.ticked = p.now()
 	topic := topics.Name(p.plane, topics.Profiles)
 	for _, m := range p.byTopic {
+		if m.labelled != nil {
+			for _, rec := range m.labelled.progress(topics.Name(p.plane, topics.Joins), p.now()) {
+				p.sess.s.Produce(ctx, rec, p.out.produced)
+			}
+		}
 		for _, d := range m.acc.Flush(p.now().UnixMicro()) {
 			value, err := d.AppendBinary(nil)
 			if err != nil {
@@ -204,6 +244,9 @@ func (p *profiler) end(ctx context.Context) error {
 			m.acc.Reset()
 		}
 		m.counted = 0
+		if m.labelled != nil {
+			m.labelled.ended(committed)
+		}
 	}
 	return nil
 }

@@ -43,7 +43,7 @@ type restorer struct {
 	client []kgo.Opt
 	group  string // whose committed offsets are asked for
 
-	eraseTopic string // of the requests to forget entities
+	eraseTopic string // of the requests to forget entities; "" if tasks keep none
 	logger     *slog.Logger
 	now        func() time.Time
 
@@ -171,10 +171,12 @@ func (r *restorer) finish(ctx context.Context, cl *kgo.Client, d *restored) erro
 			return &badStateError{d.t, err}
 		}
 	}
-	if d.meta.none() {
+	switch {
+	case r.eraseTopic == "":
+	case d.meta.none():
 		// What is asked for already is of a time before the task's.
 		d.erasedTo, err = endOf(ctx, cl, r.eraseTopic)
-	} else {
+	default:
 		d.erasedTo, err = r.store.erasedUpTo(d.id)
 	}
 	if err != nil {

@@ -72,7 +72,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 	if err := r.recordFirstOffsets(ctx); err != nil {
 		return nil, err
 	}
-	dir, err := r.stateDir()
+	dir, err := stateDir(r.plane)
 	if err != nil {
 		return nil, err
 	}
@@ -289,9 +289,9 @@ func (r *Runtime) recordFirstOffsets(ctx context.Context) error {
 	return nil
 }
 
-// stateDir is where the local store of this instance is.
-func (r *Runtime) stateDir() (string, error) {
-	p := r.plane.Processing
+// stateDir is where the local store of this instance of a plane's processors is.
+func stateDir(plane *config.Plane) (string, error) {
+	p := plane.Processing
 	dir := p.StateDir
 	if dir == "" {
 		cache, err := os.UserCacheDir()
@@ -300,7 +300,7 @@ func (r *Runtime) stateDir() (string, error) {
 		}
 		dir = filepath.Join(cache, "freshet")
 	}
-	dir = filepath.Join(dir, strings.TrimSuffix(r.topo.prefix, "."), p.InstanceID)
+	dir = filepath.Join(dir, strings.TrimSuffix(plane.Prefix, "."), p.InstanceID)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("make the folder of the local store: %w", err)
 	}

@@ -165,18 +165,41 @@ func (m *materializer) flush(ctx context.Context) {
 			}
 		}
 	}
+	m.txn.produceMetas(ctx, m.sess)
+}
+
+// produceMetas produces the meta record of each part, after all its other records.
+func (x *txnRecords) produceMetas(ctx context.Context, s *session) {
 	// The parts do not move any more: promises may point at them.
-	for i := range m.txn.parts {
-		p := &m.txn.parts[i]
-		r := m.txn.record()
+	for i := range x.parts {
+		p := &x.parts[i]
+		r := x.record()
 		r.Topic, r.Partition = p.t.in.changelog, p.t.partition
 		r.Key, r.Value = []byte{kindMeta}, p.meta.append(nil)
 		p.recs = append(p.recs, r)
-		m.sess.s.Produce(ctx, r, func(r *kgo.Record, err error) {
+		s.s.Produce(ctx, r, func(r *kgo.Record, err error) {
 			p.metaAt = r.Offset
-			m.txn.produced(r, err)
+			x.produced(r, err)
 		})
 	}
+}
+
+// stored adds what has been committed to a batch, with the positions that it brings the tasks to.
+func (x *txnRecords) stored(b *storeBatch, now time.Time) error {
+	for i := range x.parts {
+		p := &x.parts[i]
+		if err := b.addRecords(p.t.id, p.recs); err != nil {
+			return err
+		}
+		if p.metaAt >= 0 { // else the broker did not say; a later commit does
+			p.t.pos.offset = p.metaAt + 1
+		}
+		p.t.pos.at = now.Unix()
+		if err := b.position(p.t.in.topic, p.t.partition, p.t.id, p.t.pos); err != nil {
+			return fmt.Errorf("write the local store: %w", err)
+		}
+	}
+	return nil
 }
 
 // flushTask produces the cells of a task that have changed since they were last produced, after the deletions of what was
@@ -280,20 +303,9 @@ func (m *materializer) settleCommitted() error {
 	m.evict() // not what this transaction changed: the store does not have it yet
 	now := m.now()
 	b := m.store.batch(len(m.txn.arena) + len(m.txn.parts)*256)
-	for i := range m.txn.parts {
-		p := &m.txn.parts[i]
-		if err := b.addRecords(p.t.id, p.recs); err != nil {
-			b.discard()
-			return err
-		}
-		if p.metaAt >= 0 { // else the broker did not say; a later commit does
-			p.t.pos.offset = p.metaAt + 1
-		}
-		p.t.pos.at = now.Unix()
-		if err := b.position(p.t.in.topic, p.t.partition, p.t.id, p.t.pos); err != nil {
-			b.discard()
-			return fmt.Errorf("write the local store: %w", err)
-		}
+	if err := m.txn.stored(b, now); err != nil {
+		b.discard()
+		return err
 	}
 	if err := m.store.commitLater(b, func() { m.met.storeSeconds.Observe(m.now().Sub(now).Seconds()) }); err != nil {
 		return err

@@ -54,6 +54,7 @@ func (n *node) addGateway(mux *http.ServeMux, guard *guard) error {
 	}
 	mux.Handle(ingest.GatewayPath, gateway)
 	mux.Handle(ingest.InferencesPath, gateway)
+	mux.Handle(ingest.LabelsPath, gateway)
 	opts := append(n.kafka[:len(n.kafka):len(n.kafka)], ingest.ProducerOptions(n.Plane)...)
 	opts = append(opts, kgo.WithHooks(kprom.NewMetrics("freshet_ingest_kafka", kprom.Registerer(n.registry))))
 	n.group.Add("gateway producer", drainWithin, func(ctx context.Context, ready func()) error {

@@ -14,7 +14,6 @@ import (
 	"github.com/freshet-io/freshet/config"
 	"github.com/freshet-io/freshet/monitors/alert"
 	"github.com/freshet-io/freshet/monitors/baseline"
-	"github.com/freshet-io/freshet/monitors/drift"
 	"github.com/freshet-io/freshet/monitors/report"
 	"github.com/freshet-io/freshet/monitors/topics"
 	"github.com/freshet-io/freshet/monitors/watch"
@@ -117,7 +116,7 @@ func newMonitorRow(mon *config.Monitor, b *baseline.Baseline, scores []watch.Sco
 	for i := range scores {
 		s := &scores[i]
 		r.LastWindow = instant(s.Window.End)
-		if drift.Outcome(s.Outcome).Changed() {
+		if s.Changed() {
 			r.Changed++
 		}
 		if r.Worst == nil || times(s) > times(r.Worst) {

@@ -325,7 +325,7 @@ func (b *backtest) columns() {
 				continue
 			}
 			c.Windows++
-			if drift.Outcome(s.Outcome).Changed() {
+			if s.Changed() {
 				c.Changed++
 			}
 			if x := float64(s.Effect); x == x {

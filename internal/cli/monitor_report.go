@@ -131,7 +131,7 @@ func seriesOf(scores []watch.Score, slice string) [][]watch.Score {
 			order = append(order, k)
 		}
 		by[k] = append(by[k], s)
-		changed[k] = changed[k] || drift.Outcome(s.Outcome).Changed()
+		changed[k] = changed[k] || s.Changed()
 	}
 	var out [][]watch.Score
 	for _, k := range order {
@@ -141,7 +141,7 @@ func seriesOf(scores []watch.Score, slice string) [][]watch.Score {
 	}
 	worst := func(of []watch.Score) float64 { return times(&of[len(of)-1]) }
 	slices.SortStableFunc(out, func(a, b []watch.Score) int {
-		x, y := drift.Outcome(a[len(a)-1].Outcome).Changed(), drift.Outcome(b[len(b)-1].Outcome).Changed()
+		x, y := a[len(a)-1].Changed(), b[len(b)-1].Changed()
 		if x != y {
 			if x {
 				return -1
@@ -222,7 +222,7 @@ func reportColumn(of []watch.Score, pairs []watch.Pair) report.Column {
 
 func outcomeLevel(outcome string) report.Level {
 	switch o := drift.Outcome(outcome); {
-	case o.Changed():
+	case o.Changed() || o == watch.Worse:
 		return report.Bad
 	case o == drift.Stable:
 		return report.Good

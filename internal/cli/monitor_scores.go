@@ -16,7 +16,6 @@ import (
 	"github.com/freshet-io/freshet/config"
 	"github.com/freshet-io/freshet/internal/spell"
 	"github.com/freshet-io/freshet/monitors/alert"
-	"github.com/freshet-io/freshet/monitors/drift"
 	"github.com/freshet-io/freshet/monitors/report"
 	"github.com/freshet-io/freshet/monitors/topics"
 	"github.com/freshet-io/freshet/monitors/watch"
@@ -99,7 +98,7 @@ func (f *scoreFilter) selects(s *watch.Score) bool {
 	case f.slice == noSlice:
 		return s.Slice == ""
 	case f.slice == "":
-		return s.Slice == "" || drift.Outcome(s.Outcome).Changed()
+		return s.Slice == "" || s.Changed()
 	}
 	return f.slice == allSlices || s.Slice == f.slice
 }
@@ -266,9 +265,12 @@ func (a *app) printScores(scores []watch.Score) error {
 	return t.print(a.Stdout)
 }
 
-// moved says what moved most in a column that has changed.
+// moved says what moved most in a column that has changed; of a score by labels how many of them there are.
 func moved(s *watch.Score) string {
-	if len(s.Movers) == 0 || !drift.Outcome(s.Outcome).Changed() {
+	if s.Coverage != nil {
+		return fmt.Sprintf("%s labelled, revision %d", percentText(float64(*s.Coverage)), s.Revision)
+	}
+	if len(s.Movers) == 0 || !s.Changed() {
 		return ""
 	}
 	m := s.Movers[0]

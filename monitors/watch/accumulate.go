@@ -36,6 +36,10 @@ func Pane(p *config.Plane, model *config.Model) time.Duration {
 		if m.Volume != nil {
 			common = gcd(common, time.Hour)
 		}
+		if m.Performance != nil {
+			common = gcd(common, m.Performance.Against)
+			longest = max(longest, time.Duration(labelReach(m))*time.Microsecond+m.Model.Labels.Within)
+		}
 		if shortest == 0 || m.Size < shortest {
 			shortest = m.Size
 		}
@@ -158,14 +162,7 @@ func (a *Accumulator) Add(partition int32, row []feature.Value, at int64) {
 	if at > a.marks[partition] {
 		a.marks[partition] = at
 	}
-	version := ""
-	if a.model.Version >= 0 && row[a.model.Version].Type() == feature.String {
-		version = row[a.model.Version].Str()
-	}
-	c := a.byVersion[version]
-	if c == nil {
-		c = a.byVersion[""]
-	}
+	c, version := a.counting(row)
 	if c == nil {
 		if _, ok := a.strays[version]; !ok && len(a.strays) >= maxStrays {
 			version = ""
@@ -178,6 +175,22 @@ func (a *Accumulator) Add(partition int32, row []feature.Value, at int64) {
 	}
 	start := floor(at, a.pane)
 	c.add(paneKey{start, ""}, row)
+	c.slices(row, func(name string) { c.add(paneKey{start, name}, row) })
+}
+
+// counting returns what a row's version is counted on, nil if nothing is, and the version.
+func (a *Accumulator) counting(row []feature.Value) (c *counting, version string) {
+	if a.model.Version >= 0 && row[a.model.Version].Type() == feature.String {
+		version = row[a.model.Version].Str()
+	}
+	if c = a.byVersion[version]; c == nil {
+		c = a.byVersion[""]
+	}
+	return c, version
+}
+
+// slices calls fn with the name of every slice that a row is in.
+func (c *counting) slices(row []feature.Value, fn func(name string)) {
 	for i := range c.fields {
 		f := &c.fields[i]
 		if v := &row[f.field]; v.Type() == feature.String {
@@ -185,10 +198,21 @@ func (a *Accumulator) Add(partition int32, row []feature.Value, at int64) {
 			if !ok {
 				name = f.other
 			}
-			c.add(paneKey{start, name}, row)
+			fn(name)
 		}
 	}
 }
+
+// Slices returns the names of the slices that a row is in: none if its version has no baseline.
+func (a *Accumulator) Slices(row []feature.Value) (names []string) {
+	if c, _ := a.counting(row); c != nil {
+		c.slices(row, func(name string) { names = append(names, name) })
+	}
+	return names
+}
+
+// Watermarks are how far the partitions have come that are read.
+func (a *Accumulator) Watermarks(clock int64) []Mark { return a.delta(clock).Marks }
 
 func (c *counting) add(key paneKey, row []feature.Value) {
 	p := c.last

@@ -106,7 +106,7 @@ func decodeCheck(text []byte) (Check, error) {
 // evaluation is what the alerts are told of a check.
 func (w *Watch) evaluation(m *monitor, c *Check) alert.Evaluation {
 	e := alert.Evaluation{
-		Monitor: m.Name, Model: w.model.Name, Origin: w.origin, Lane: c.Lane, Window: c.Window, At: w.clock, For: c.For, Verdicts: c.Verdicts,
+		Monitor: m.Name, Model: w.model.Name, Origin: w.origin, Lane: c.Lane, Window: c.Window, At: w.progress.clock, For: c.For, Verdicts: c.Verdicts,
 	}
 	if e.For == 0 {
 		e.For = m.For

@@ -24,6 +24,22 @@ type Delta struct {
 	// Strays are inferences of versions that have no baseline, by version.
 	Strays []Stray
 	Checks []Check
+	Joined *Joined // what a joiner has brought about; nil in a profiler's
+}
+
+// Joined is what joining labels with inferences has changed, between two commits, of the ids of one partition.
+type Joined struct {
+	Partition, Total int32 // of the ids, whoever joins them
+	Time             int64 // up to where inferences and labels have been joined, microseconds UTC; Unknown if not known
+	Build            int64 // of the definition under which cases are counted: quality.Definition.Build
+	Panes            []JoinedPane
+}
+
+// JoinedPane is by how much the sums of one slice of one pane have changed.
+type JoinedPane struct {
+	Start int64
+	Slice string // "" for all rows
+	Sums  []byte // encoded quality.Sums
 }
 
 // Mark is how far a partition of the inference topic has got.
@@ -49,18 +65,22 @@ type Stray struct {
 // maxPartitions bounds what a record can make a reader believe of a topic.
 const maxPartitions = 100_000
 
-// deltaVersion is the first byte of an encoded Delta that has checks, 1 of one that has none. The rest: clock (varint), total (uvarint),
+// deltaVersion is the first byte of an encoded Delta that has joined panes, 2 of one that has only checks, 1 of one with neither. The rest: clock (varint), total (uvarint),
 // the number of marks and for each its partition (uvarint) and watermark (varint), pane (varint), baseline (a uvarint length and its
 // bytes), build (varint), the number of panes and for each its start (varint), slice, rows (uvarint) and columns (their number, and
-// the length and bytes of each), the number of strays and for each its version and rows; in version 2 the number of checks and for
-// each the length and bytes of its JSON.
-const deltaVersion = 2
+// the length and bytes of each), the number of strays and for each its version and rows; from version 2 on the number of checks and for
+// each the length and bytes of its JSON; in version 3 the partition and total of the ids (uvarints), time and build (varints), and the
+// number of joined panes, each its start (varint), slice, and the length and bytes of its sums.
+const deltaVersion = 3
 
 // AppendBinary appends the delta's encoding. An error is one of its checks.
 func (d *Delta) AppendBinary(dst []byte) ([]byte, error) {
 	version := byte(1)
-	if len(d.Checks) > 0 {
+	switch {
+	case d.Joined != nil:
 		version = deltaVersion
+	case len(d.Checks) > 0:
+		version = 2
 	}
 	dst = binary.AppendVarint(append(dst, version), d.Clock)
 	dst = binary.AppendUvarint(dst, uint64(d.Total))
@@ -93,7 +113,28 @@ func (d *Delta) AppendBinary(dst []byte) ([]byte, error) {
 		}
 		dst = wire.AppendBytes(dst, text)
 	}
-	return dst, nil
+	if version == 2 {
+		return dst, nil
+	}
+	return d.Joined.append(dst), nil
+}
+
+func (j *Joined) append(dst []byte) []byte {
+	dst = binary.AppendUvarint(binary.AppendUvarint(dst, uint64(j.Partition)), uint64(j.Total))
+	dst = binary.AppendVarint(binary.AppendVarint(dst, j.Time), j.Build)
+	dst = binary.AppendUvarint(dst, uint64(len(j.Panes)))
+	for _, p := range j.Panes {
+		dst = wire.AppendBytes(wire.AppendBytes(binary.AppendVarint(dst, p.Start), p.Slice), p.Sums)
+	}
+	return dst
+}
+
+func readJoined(r *wire.Reader) *Joined {
+	j := &Joined{Partition: int32(min(r.Uvarint(), maxPartitions)), Total: int32(min(r.Uvarint(), maxPartitions)), Time: r.Varint(), Build: r.Varint()}
+	for range r.Count() {
+		j.Panes = append(j.Panes, JoinedPane{Start: r.Varint(), Slice: r.Text(), Sums: r.Bytes()})
+	}
+	return j
 }
 
 // appendColumns appends the rows and profiles of a pane.
@@ -131,6 +172,9 @@ func DecodeDelta(data []byte) (*Delta, error) {
 		for range r.Count() {
 			texts = append(texts, r.Bytes())
 		}
+	}
+	if version > 2 {
+		d.Joined = readJoined(r)
 	}
 	if err := r.End(); err != nil {
 		return nil, fmt.Errorf("decode a profile record: %w", err)

@@ -28,4 +28,8 @@
 //     divided into four parts each, and taken for both sides of a comparison; a baseline of live inferences knows it of
 //     itself. Until four such windows are there, each side's own panes have to do, and a baseline's rows count as
 //     independent. A drift that has become the new normal is learnt anew.
+//   - W8 Windows are judged by labels in a lane of their own, first when inferences and labels have been joined up to its end
+//     and its grace, then again, once a step at most, with a higher revision as labels come, until its end and the labels' horizon. The
+//     alerts count a window once, in the order of ends: as of the first revision whose coverage is enough, or, if a later window
+//     gets there before it or its horizon is over, with too few labels. A window without inferences is not judged by labels.
 package watch

@@ -86,7 +86,7 @@ type Judgement struct {
 // says that there are windows left that are due.
 func (w *Watch) Advance(most int) (out []Judgement, more bool, err error) {
 	for _, s := range w.retired {
-		out = append(out, Judgement{Monitor: &config.Monitor{Name: s.Monitor(), Model: w.model}, Messages: s.Retire(w.clock)})
+		out = append(out, Judgement{Monitor: &config.Monitor{Name: s.Monitor(), Model: w.model}, Messages: s.Retire(w.progress.clock)})
 	}
 	w.retired = nil
 	checked, err := w.evaluateChecks()
@@ -94,9 +94,14 @@ func (w *Watch) Advance(most int) (out []Judgement, more bool, err error) {
 		return nil, false, err
 	}
 	out = append(out, checked...)
+	labels, more, err := w.advanceLabels(most)
+	if err != nil {
+		return nil, false, err
+	}
+	out = append(out, labels...)
 	t := w.StreamTime()
 	if t == Unknown {
-		return out, false, nil
+		return out, more, nil
 	}
 	judged := 0
 	for _, m := range w.monitors {
@@ -127,7 +132,7 @@ func (w *Watch) Advance(most int) (out []Judgement, more bool, err error) {
 		}
 	}
 	w.prune()
-	return out, false, nil
+	return out, more, nil
 }
 
 func (w *Watch) prune() {
@@ -262,7 +267,7 @@ func (w *Watch) judgeWindow(m *monitor, end int64) (Judgement, error) {
 		return j, err
 	}
 	e := alert.Evaluation{
-		Monitor: m.Name, Model: w.model.Name, Origin: w.origin, Lane: windowsLane, Window: j.Window, At: w.clock, For: m.For,
+		Monitor: m.Name, Model: w.model.Name, Origin: w.origin, Lane: windowsLane, Window: j.Window, At: w.progress.clock, For: m.For,
 		Verdicts: []alert.Verdict{noData(w.came(j.Window))},
 	}
 	var changed []alert.Series

@@ -17,7 +17,8 @@ import (
 //
 // The keys, after the model's name and a slash: "marks" has the marks, the clock and the strays as JSON;
 // "monitor/NAME" a monitor's memory and alerts as JSON; "spread/NAME/END/SLICE" the parts of a window (see spreadVersion); "volume/MONITOR/SLICE" the counts of a slice by hour of the week; "pane/BASELINE/START/SLICE" a pane: a version byte, its
-// length and build (varints), rows and columns as in a Delta.
+// length and build (varints), rows and columns as in a Delta; "joined/START/SLICE" a pane of joined cases: a version byte, its
+// length and build (varints), and encoded quality.Sums.
 type Change struct {
 	Key, Value []byte
 }
@@ -29,14 +30,18 @@ const (
 
 func monitorRecord(name string) string { return "monitor/" + name }
 
+func joinedRecord(k paneKey) string {
+	return "joined/" + strconv.FormatInt(k.start, 10) + "/" + k.slice
+}
+
 func paneRecord(baseline string, k paneKey) string {
 	return "pane/" + baseline + "/" + strconv.FormatInt(k.start, 10) + "/" + k.slice
 }
 
 type marksJSON struct {
-	Marks  map[int32]*mark   `json:"marks"`
-	Clock  int64             `json:"clock"`
+	progressJSON
 	Strays map[string]uint64 `json:"strays,omitempty"`
+	Joined map[int32]int64   `json:"joined,omitempty"`
 }
 
 type monitorJSON struct {
@@ -46,7 +51,7 @@ type monitorJSON struct {
 
 // Changes returns the records that differ from those returned before, in order of their keys.
 func (w *Watch) Changes() ([]Change, error) {
-	if w.markDirty {
+	if w.progress.takeDirty() || w.markDirty {
 		w.changed[marksRecord] = struct{}{}
 		w.markDirty = false
 	}
@@ -67,7 +72,7 @@ func (w *Watch) record(key string) ([]byte, error) {
 	kind, rest, _ := strings.Cut(key, "/")
 	switch kind {
 	case marksRecord:
-		return json.Marshal(marksJSON{w.marks, w.clock, w.strays})
+		return json.Marshal(marksJSON{progressJSON{w.progress.marks, w.progress.clock}, w.strays, w.labelled.times})
 	case "monitor":
 		m := w.monitor(rest)
 		if m == nil {
@@ -86,6 +91,14 @@ func (w *Watch) record(key string) ([]byte, error) {
 			return m.volumes[slice].encode(), nil
 		}
 		return nil, nil
+	}
+	if kind == "joined" {
+		_, k, err := parsePaneKey("/" + rest)
+		if err != nil || w.labelled.panes[k] == nil {
+			return nil, err
+		}
+		head := binary.AppendVarint(binary.AppendVarint([]byte{paneVersion}, w.pane), w.labelled.build)
+		return append(head, w.labelled.panes[k]...), nil
 	}
 	b, k, err := parsePaneKey(rest)
 	if err != nil {
@@ -132,18 +145,16 @@ func (w *Watch) Restore(key, value []byte) error {
 	_, rest, _ := strings.Cut(string(key), "/")
 	kind, name, _ := strings.Cut(rest, "/")
 	if value == nil && kind != "pane" {
-		return nil
+		return nil // it was never there, or is not any more
 	}
 	var err error
 	switch kind {
 	case marksRecord:
 		var j marksJSON
 		if err = json.Unmarshal(value, &j); err == nil {
-			w.clock = j.Clock
-			for p, m := range j.Marks {
-				w.marks[p] = m
-			}
+			w.progress = Progress{marks: j.Marks, clock: j.Clock}
 			maps.Copy(w.strays, j.Strays)
+			maps.Copy(w.labelled.times, j.Joined)
 		}
 	case "monitor":
 		if m := w.monitor(name); m != nil {
@@ -157,6 +168,8 @@ func (w *Watch) Restore(key, value []byte) error {
 		err = w.restorePane(name, value)
 	case "spread":
 		err = w.restoreSpread(name, value)
+	case "joined":
+		err = w.restoreJoined(name, value)
 	default:
 		err = fmt.Errorf("%q is no kind of record", kind)
 	}
@@ -197,6 +210,28 @@ func (m *monitor) restore(value []byte) error {
 	if m.memory = j.memory; m.Bad == nil {
 		m.Bad = map[string][]int64{}
 	}
+	return nil
+}
+
+// restoreJoined takes a pane of joined cases, unless it was counted for other windows or under another definition.
+func (w *Watch) restoreJoined(name string, value []byte) error {
+	_, k, err := parsePaneKey("/" + name)
+	if err != nil {
+		return err
+	}
+	r := wire.NewReader(value)
+	if v := r.Take(1); v != nil && v[0] != paneVersion {
+		return fmt.Errorf("version %d is not known", v[0])
+	}
+	length, build := r.Varint(), r.Varint()
+	if err := r.Err(); err != nil {
+		return err
+	}
+	if length != w.pane || build != w.labelled.build {
+		w.changed[joinedRecord(k)] = struct{}{}
+		return nil
+	}
+	w.labelled.panes[k] = r.Rest()
 	return nil
 }
 

@@ -34,6 +34,7 @@ type Score struct {
 	NEffRef   Number   `json:"n_eff_ref"`
 	NEffCur   Number   `json:"n_eff_cur"`
 	Outcome   string   `json:"outcome"`
+	Coverage  *Number  `json:"coverage,omitempty"` // of a score by labels: the share of the inferences that have theirs
 	Movers    []Mover  `json:"movers,omitempty"`
 	Notes     []string `json:"notes,omitempty"`
 }

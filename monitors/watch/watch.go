@@ -13,10 +13,8 @@ import (
 	"github.com/freshet-io/freshet/monitors/baseline"
 	"github.com/freshet-io/freshet/monitors/drift"
 	"github.com/freshet-io/freshet/monitors/profile"
+	"github.com/freshet-io/freshet/monitors/quality"
 )
-
-// IdleAfter is how long a partition's watermark may stand still before it holds up stream time no more (W3).
-const IdleAfter = 30 * time.Second
 
 // Watch judges the monitors of one model. One goroutine uses it at a time.
 type Watch struct {
@@ -29,8 +27,8 @@ type Watch struct {
 
 	baselines map[string]*baseline.Baseline
 	panes     map[string]map[paneKey]*pane // by baseline
-	marks     map[int32]*mark
-	clock     int64 // the latest of the profilers' clocks
+	progress  Progress                     // of the partitions of the inference topic
+	labelled  joinedCases
 	late      uint64
 	retired   []alert.State // of monitors that are not defined any more
 	strays    map[string]uint64
@@ -38,7 +36,7 @@ type Watch struct {
 	unknown   uint64  // checks of monitors that are not defined
 
 	changed   map[string]struct{} // keys of records that differ from what Changes has returned
-	markDirty bool
+	markDirty bool                // what is recorded beside the progress has changed
 }
 
 // pane is what was counted in one pane and slice, encoded: it is read once or twice a window and kept for weeks.
@@ -46,13 +44,6 @@ type pane struct {
 	build   int64
 	rows    uint64
 	columns [][]byte
-}
-
-// mark is how far a partition has got, since when, and when a profiler last told of it, by the profilers' clock.
-type mark struct {
-	At    int64 `json:"at"`
-	Since int64 `json:"since"`
-	Seen  int64 `json:"seen"`
 }
 
 // monitor is a monitor with what is remembered of it.
@@ -78,7 +69,8 @@ type memory struct {
 	Hour  int64 `json:"hour,omitempty"`
 	Quiet int   `json:"quiet,omitempty"` // how many hours without inferences were judged last, in a row
 	// Bad has, for each drifting series, the ends of the windows in which it had changed, ascending (W5).
-	Bad map[string][]int64 `json:"bad,omitempty"`
+	Bad    map[string][]int64 `json:"bad,omitempty"`
+	Labels labelMemory        `json:"labels,omitzero"`
 }
 
 // reach is how far before the end of a window the windows begin that it may be compared with: an earlier clean one may
@@ -94,7 +86,8 @@ func windows(m *config.Monitor) string {
 func New(p *config.Plane, model *config.Model) (*Watch, error) {
 	w := &Watch{
 		model: model, origin: "/freshet/" + p.Project, pane: Pane(p, model).Microseconds(), baselines: map[string]*baseline.Baseline{},
-		panes: map[string]map[paneKey]*pane{}, marks: map[int32]*mark{}, strays: map[string]uint64{}, changed: map[string]struct{}{},
+		panes: map[string]map[paneKey]*pane{}, strays: map[string]uint64{}, changed: map[string]struct{}{},
+		labelled: joinedCases{panes: map[paneKey][]byte{}, times: map[int32]int64{}},
 	}
 	for _, m := range p.Monitors {
 		if m.Model != model {
@@ -109,6 +102,9 @@ func New(p *config.Plane, model *config.Model) (*Watch, error) {
 		}
 		for _, c := range m.Columns {
 			mon.columns = append(mon.columns, newWatched(model, c))
+		}
+		if m.Performance != nil {
+			w.labelled.build = quality.Define(model).Build()
 		}
 		w.monitors = append(w.monitors, mon)
 		w.keep = max(w.keep, m.Grace.Microseconds()+reach(m))
@@ -139,12 +135,12 @@ func (w *Watch) Knows(name string, build int64) bool {
 
 // Add counts what a profiler has counted.
 func (w *Watch) Add(d *Delta) error {
-	w.clock = max(w.clock, d.Clock)
+	w.progress.Tick(d.Clock)
 	for p := range d.Total {
-		w.mark(p)
+		w.progress.Expect(p)
 	}
 	for _, m := range d.Marks {
-		w.told(w.mark(m.Partition), m.Watermark)
+		w.progress.Told(m.Partition, m.Watermark)
 	}
 	for _, s := range d.Strays {
 		if _, ok := w.strays[s.Version]; ok || len(w.strays) < maxStrays {
@@ -154,6 +150,11 @@ func (w *Watch) Add(d *Delta) error {
 	}
 	if err := w.addChecks(d.Checks); err != nil {
 		return err
+	}
+	if d.Joined != nil {
+		if err := w.addJoined(d.Pane, d.Joined); err != nil {
+			return err
+		}
 	}
 	if len(d.Panes) == 0 {
 		return nil
@@ -179,38 +180,6 @@ func (w *Watch) Add(d *Delta) error {
 		}
 	}
 	return nil
-}
-
-// unwatchedAfter is after how long without a word of any profiler about a partition nobody reads it: they tell of theirs
-// more often.
-const unwatchedAfter = 15 * time.Second
-
-// mark returns a partition's mark; one that nobody has told of before is unknown, and read by nobody.
-func (w *Watch) mark(p int32) *mark {
-	m := w.marks[p]
-	if m == nil {
-		m = &mark{At: Unknown, Since: w.clock}
-		w.marks[p] = m
-		w.markDirty = true
-	}
-	return m
-}
-
-// told notes that a profiler has told of a partition. A time in which none did makes it no more idle: what came in it has
-// yet to be read.
-func (w *Watch) told(m *mark, watermark int64) {
-	if w.clock-m.Seen > unwatchedAfter.Microseconds() {
-		m.Since, w.markDirty = w.clock, true
-	}
-	m.Seen = w.clock
-	if watermark > m.At {
-		m.At, m.Since, w.markDirty = watermark, w.clock, true
-	}
-}
-
-// idle reports whether a partition does not hold stream time up (W3).
-func (w *Watch) idle(m *mark) bool {
-	return w.clock-m.Since >= IdleAfter.Microseconds() && w.clock-m.Seen <= unwatchedAfter.Microseconds()
 }
 
 // passed notes inferences that were not counted for want of a baseline: that they came is all that is known of them.
@@ -350,22 +319,7 @@ func (w *Watch) judgedAll(t int64) bool {
 }
 
 // StreamTime is how far all inferences are known to have come (W3); Unknown before the first.
-func (w *Watch) StreamTime() int64 {
-	least, most, idle := int64(math.MaxInt64), int64(Unknown), true
-	for _, m := range w.marks {
-		most = max(most, m.At)
-		if !w.idle(m) {
-			least, idle = min(least, m.At), false
-		}
-	}
-	if most == Unknown {
-		return Unknown
-	}
-	if idle {
-		return max(most, w.clock-IdleAfter.Microseconds())
-	}
-	return least
-}
+func (w *Watch) StreamTime() int64 { return w.progress.StreamTime() }
 
 // Late is how many inferences came after every window that they belong to first was judged, or on bins that had been
 // replaced, since this Watch was made.

@@ -49,6 +49,9 @@ func (r *Reader) Take(n int) []byte {
 	return b
 }
 
+// Rest reads all that is left.
+func (r *Reader) Rest() []byte { return r.Take(len(r.data)) }
+
 // Byte reads a byte.
 func (r *Reader) Byte() byte {
 	if b := r.Take(1); b != nil {
