@@ -130,6 +130,7 @@ func (c *consumer) options() []kgo.Opt {
 		kgo.DisableAutoCommit(),
 		kgo.BlockRebalanceOnPoll(),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.KeepControlRecords(), // a log ends with one: without it nobody could tell that nothing is left
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.FetchMaxBytes(8 << 20),
 		kgo.FetchMaxPartitionBytes(2 << 20),
@@ -454,7 +455,7 @@ func (c *consumer) landed(f *flight) {
 }
 
 func (c *consumer) lag(p *part) {
-	c.Metrics.lag.WithLabelValues(c.Name, c.t.Name, strconv.Itoa(int(p.id))).Set(float64(max(0, p.high-p.next)))
+	c.Metrics.lag.WithLabelValues(c.Name, c.t.Name, strconv.Itoa(int(p.id))).Set(float64(p.lag()))
 }
 
 // fail notes why something does not work, and logs the first reason; readiness tells the last.

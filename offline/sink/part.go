@@ -40,6 +40,7 @@ type part struct {
 	flight  *flight // under way; nil: nothing is (O3)
 	told    mark    // what the group has been told
 	high    int64   // end of the log, as far as it is known
+	passed  int64   // behind the last marker of a transaction that has been read; markers have no row
 	stopped error   // why nothing more is read; nil: it is
 }
 
@@ -75,6 +76,10 @@ func (p *part) push(recs []*kgo.Record, now time.Time) (added int64) {
 		from = p.recs[n-1].Offset + 1
 	}
 	for _, r := range recs {
+		if r.Attrs.IsControl() {
+			p.passed = r.Offset + 1
+			continue
+		}
 		if r.Offset < from {
 			continue
 		}
@@ -86,6 +91,15 @@ func (p *part) push(recs []*kgo.Record, now time.Time) (added int64) {
 	}
 	p.bytes += added
 	return added
+}
+
+// lag is how many records are known that are not in the store.
+func (p *part) lag() int64 {
+	done := p.next
+	if p.flight == nil && len(p.recs) == 0 {
+		done = max(done, p.passed)
+	}
+	return max(0, p.high-done)
 }
 
 // end is where the next range begins.

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -182,7 +183,7 @@ func newWorld(t *testing.T) *world {
 	if err := c.CreateTopic(ingest.DeadLetterTopic(w.plane, "orders"), 1, nil); err != nil {
 		t.Fatal(err)
 	}
-	w.cl, err = kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	w.cl, err = kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(kgo.NoCompression()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -356,21 +357,37 @@ func TestTwoMembersShare(t *testing.T) {
 	b.stop()
 	w.check()
 	until(t, "readiness", func() bool { return c.Ready() == nil })
-	lag := func() (sum float64) {
-		families, err := c.registry.Gather()
-		if err != nil {
+	until(t, "no lag", func() bool { return c.metric(t, "freshet_offline_lag_records") == 0 })
+}
+
+// TestMarkersOfTransactionsAreNoLag: behind the last record of a transaction stands its marker, which has no row.
+func TestMarkersOfTransactionsAreNoLag(t *testing.T) {
+	w := newWorld(t)
+	cl, err := kgo.NewClient(kgo.SeedBrokers(w.cluster.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.TransactionalID("orders"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	for _, end := range []kgo.TransactionEndTry{kgo.TryCommit, kgo.TryAbort} {
+		if err := cl.BeginTransaction(); err != nil {
 			t.Fatal(err)
 		}
-		for _, f := range families {
-			if f.GetName() == "freshet_offline_lag_records" {
-				for _, m := range f.Metric {
-					sum += m.Gauge.GetValue()
-				}
+		for p := range int32(partitions) {
+			r := &kgo.Record{Topic: "orders", Partition: p, Value: fmt.Appendf(nil, `{"user":"u1","at":%d}`, time.Now().UnixMilli()), Timestamp: time.Now()}
+			if err := cl.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+			if end == kgo.TryCommit {
+				w.want[p] = append(w.want[p], r.Offset)
 			}
 		}
-		return sum
+		if err := cl.EndTransaction(t.Context(), end); err != nil {
+			t.Fatal(err)
+		}
 	}
-	until(t, "no lag", func() bool { return lag() == 0 })
+	i := w.start()
+	w.check()
+	until(t, "no lag", func() bool { return i.metric(t, "freshet_offline_lag_records") == 0 })
 }
 
 // TestRefusedRecordsArePutAside: no view reads the source, so what the sink refuses goes to the dead letters.
@@ -394,27 +411,76 @@ func TestRefusedRecordsArePutAside(t *testing.T) {
 	}
 }
 
-// TestStoreThatIsAway: nothing is lost and readiness tells why, until the store is back; what waits is bounded.
+// TestStoreThatIsAway: nothing is lost and readiness tells why, until the store is back. Meanwhile reading pauses: what waits
+// is never more than the budget and one fetch (whose size Kafka counts as the records are compressed: here not at all).
 func TestStoreThatIsAway(t *testing.T) {
 	w := newWorld(t)
-	var mu sync.Mutex
-	away := true
+	const budget, perFetch = 4 << 20, partitions * 2 << 20
+	w.plane.Offline.Memory = budget
+	var away atomic.Bool
+	away.Store(true)
 	w.store.script = func(offline.Range, int) fault {
-		mu.Lock()
-		defer mu.Unlock()
-		if away {
+		if away.Load() {
 			return refuse
 		}
 		return none
 	}
+	total := w.produceLarge(40 << 20)
 	i := w.start()
-	w.produce(rand.New(rand.NewPCG(5, 5)), 300)
-	until(t, "the reason", func() bool { err := i.Ready(); return err != nil && strings.Contains(err.Error(), "scripted") })
-	mu.Lock()
-	away = false
-	mu.Unlock()
+	most := 0.0
+	until(t, "some tries, beyond the budget", func() bool {
+		waiting := i.metric(t, "freshet_offline_waiting_bytes")
+		most = max(most, waiting)
+		return waiting >= budget && i.metric(t, "freshet_offline_retries_total") >= 6
+	})
+	if most > budget+perFetch {
+		t.Errorf("%.0f bytes waited, the budget is %d and a fetch %d", most, budget, perFetch)
+	}
+	if lag := i.metric(t, "freshet_offline_lag_records"); lag < float64(total) {
+		t.Errorf("%.0f records are told to be missing, of %d", lag, total)
+	}
+	if err := i.Ready(); err == nil || !strings.Contains(err.Error(), "scripted") {
+		t.Errorf("ready: %v", err)
+	}
+	away.Store(false)
 	w.check()
 	until(t, "readiness", func() bool { return i.Ready() == nil })
+	until(t, "nothing waits", func() bool { return i.metric(t, "freshet_offline_waiting_bytes") == 0 })
+}
+
+// produceLarge writes orders of about 10 kB, so many bytes of them, and returns how many.
+func (w *world) produceLarge(bytes int) (n int) {
+	w.t.Helper()
+	pad := strings.Repeat("x", 10_000)
+	var recs []*kgo.Record
+	for ; n*len(pad) < bytes; n++ {
+		value := fmt.Appendf(nil, `{"user":"u%d","amount":1,"at":%d,"note":%q}`, n%5, time.Now().UnixMilli(), pad)
+		recs = append(recs, &kgo.Record{Topic: "orders", Partition: int32(n % partitions), Key: []byte("u1"), Value: value, Timestamp: time.Now()})
+	}
+	if err := w.cl.ProduceSync(w.t.Context(), recs...).FirstErr(); err != nil {
+		w.t.Fatal(err)
+	}
+	for _, r := range recs {
+		w.want[r.Partition] = append(w.want[r.Partition], r.Offset)
+	}
+	return n
+}
+
+// metric returns the sum of a metric's series.
+func (i *instance) metric(t *testing.T, name string) (sum float64) {
+	t.Helper()
+	families, err := i.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.Metric {
+			if f.GetName() == name {
+				sum += m.GetGauge().GetValue() + m.GetCounter().GetValue()
+			}
+		}
+	}
+	return sum
 }
 
 // TestLostOffsetsStopAPartition: a committed position that the topic no longer has is told, with the gap.
