@@ -225,7 +225,7 @@ func (s *Store) describe(ctx context.Context, n names) (columns map[string][]dbC
 	return columns, sorting, nil
 }
 
-// load returns the columns of the storage table, from memory if they are known.
+// load asks for the columns of the storage table, and remembers them.
 func (s *Store) load(ctx context.Context, t *offline.Table) ([]dbColumn, error) {
 	n := s.names(t)
 	have, _, err := s.describe(ctx, n)
@@ -241,6 +241,8 @@ func (s *Store) load(ctx context.Context, t *offline.Table) ([]dbColumn, error) 
 	return have[n.rows], nil
 }
 
+// columnsOf returns the columns of the storage table, from memory if they are known. A writer may go by what it remembers: the server
+// takes a column that is not null for one that may be.
 func (s *Store) columnsOf(ctx context.Context, t *offline.Table) ([]dbColumn, error) {
 	s.mu.Lock()
 	known := s.mu.forms[t.Name]

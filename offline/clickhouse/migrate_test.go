@@ -112,6 +112,53 @@ func TestTableFollowsItsDefinition(t *testing.T) {
 	}
 }
 
+// TestATableThatChangesUnderAWriter: a process that knows the table as it was writes on, by every driver, while another has made a
+// column nullable and added one; its scans read on as well.
+func TestATableThatChangesUnderAWriter(t *testing.T) {
+	for name, url := range drivers(t) {
+		t.Run(name, func(t *testing.T) {
+			old, fresh := open(t, url, clickhouse.Options{}), open(t, url, clickhouse.Options{})
+			tbl := small("events_" + strings.ReplaceAll(name, " ", "_"))
+			if err := old.Prepare(t.Context(), tbl); err != nil {
+				t.Fatal(err)
+			}
+			r, b := rows(tbl, 0, 10, 3600e6)
+			if err := old.Write(t.Context(), tbl, r, b); err != nil {
+				t.Fatal(err)
+			}
+			changed := *tbl
+			changed.Columns = slices.Clone(tbl.Columns)
+			changed.Columns[3].Nullable = true
+			changed.Columns = append(changed.Columns, offline.Column{Name: "tip", Type: feature.Float64, Nullable: true})
+			if err := fresh.Prepare(t.Context(), &changed); err != nil {
+				t.Fatal(err)
+			}
+			r, b = rows(tbl, 10, 20, 3600e6)
+			if err := old.Write(t.Context(), tbl, r, b); err != nil {
+				t.Errorf("the process that knows the old table writes: %v", err)
+			}
+			r, b = rows(&changed, 20, 30, 3600e6)
+			if err := fresh.Write(t.Context(), &changed, r, b); err != nil {
+				t.Fatal(err)
+			}
+			want := scan(t, fresh, &changed, offline.Query{})
+			if len(want) != 30 {
+				t.Fatalf("%d rows, want 30", len(want))
+			}
+			got := scan(t, old, tbl, offline.Query{})
+			for i := range want {
+				if tip := want[i].values[len(tbl.Columns)]; i < 20 && !tip.IsNull() {
+					t.Errorf("row %d has tip %v, nobody wrote one", i, tip)
+				}
+				want[i].values = want[i].values[:len(tbl.Columns)]
+				if want[i].String() != got[i].String() {
+					t.Errorf("row %d is %v, read as before %v", i, want[i], got[i])
+				}
+			}
+		})
+	}
+}
+
 // TestWhatItWillNotChange names column and both types.
 func TestWhatItWillNotChange(t *testing.T) {
 	url, _ := testenv.ClickHouse(t)

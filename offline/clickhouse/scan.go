@@ -18,7 +18,7 @@ import (
 //
 // With q.Parallel above 1 the time is cut into as many pieces of about equal numbers of rows.
 func (s *Store) Scan(ctx context.Context, t *offline.Table, q offline.Query, fn func(worker int, b *offline.Batch) error) error {
-	have, err := s.columnsOf(ctx, t)
+	have, err := s.load(ctx, t) // another process may have made a column nullable since this one wrote
 	if err != nil {
 		return err
 	}
