@@ -175,6 +175,7 @@ func (o MaterializeOptions) measure(ctx context.Context, plane *config.Plane, op
 		}
 		defer stop()
 	}
+	releaseMemory() // of the pass before
 	m := startMeter()
 	run, err := startRuntime(ctx, plane, opts, o.Redis, o.Logger)
 	if err != nil {

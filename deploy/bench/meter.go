@@ -38,6 +38,13 @@ func (m meter) rate(n int) Rate {
 	}
 }
 
+// plus returns both passes as one.
+func (r Rate) plus(o Rate) Rate {
+	sum := Rate{Events: r.Events + o.Events, Seconds: r.Seconds + o.Seconds, CPUSeconds: r.CPUSeconds + o.CPUSeconds, MaxRSSBytes: max(r.MaxRSSBytes, o.MaxRSSBytes)}
+	sum.PerSecond, sum.PerCPUSecond = float64(sum.Events)/sum.Seconds, float64(sum.Events)/sum.CPUSeconds
+	return sum
+}
+
 func cpuTime() time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {

@@ -3,6 +3,7 @@ package bench
 import (
 	"io"
 	"log/slog"
+	"os"
 	"testing"
 	"time"
 
@@ -73,16 +74,53 @@ func TestMaterializeMeasuresBothLoops(t *testing.T) {
 	}
 }
 
-func TestSinkMeasuresBoth(t *testing.T) {
-	native, _ := testenv.ClickHouse(t)
-	res, err := Sink(t.Context(), SinkOptions{
-		Kafka: testenv.Kafka(t), ClickHouse: native, Events: 3000, Users: 50, Partitions: 2,
+func TestMaterializeMeasuresTheLog(t *testing.T) {
+	kafka, redis := testenv.Kafka(t), testenv.Redis(t)
+	res, err := Materialize(t.Context(), MaterializeOptions{
+		Kafka: kafka, Redis: "redis://" + redis, Events: 2000, Users: 50, Partitions: 2, History: true, Commit: 200 * time.Millisecond,
 		Dir: t.TempDir(), Logger: slog.New(slog.DiscardHandler), Out: io.Discard,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if res.Bare.Events != 3000 || res.Sink.Events != 3000 || res.Ratio <= 0 || res.SinkBatches < 2 || res.BareBatches != 1 {
+	if res.Logged == nil || res.Logged.Events != 2000 || res.LogRatioCPU <= 0 || res.Logged.MaxRSSBytes < 1<<20 {
 		t.Errorf("%+v", res)
+	}
+}
+
+func TestSinkMeasuresBoth(t *testing.T) {
+	native, _ := testenv.ClickHouse(t)
+	for name, o := range map[string]SinkOptions{"clickhouse": {ClickHouse: native}, "parquet": {Parquet: true}} {
+		t.Run(name, func(t *testing.T) {
+			o.Kafka, o.Events, o.Users, o.Partitions = testenv.Kafka(t), 3000, 50, 2
+			o.Dir, o.Logger, o.Out = t.TempDir(), slog.New(slog.DiscardHandler), io.Discard
+			res, err := Sink(t.Context(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if res.Store != name || res.Bare.Events != 3000 || res.Sink.Events != 3000 || res.Ratio <= 0 || res.SinkBatches < 2 || res.BareBatches != 1 {
+				t.Errorf("%+v", res)
+			}
+			if left, err := os.ReadDir(o.Dir); err != nil || len(left) > 0 {
+				t.Errorf("%v is left, %v", left, err)
+			}
+		})
+	}
+}
+
+func TestTrainMakesTheSet(t *testing.T) {
+	native, _ := testenv.ClickHouse(t)
+	for name, url := range map[string]string{"parquet": "", "clickhouse": native} {
+		t.Run(name, func(t *testing.T) {
+			res, err := Train(t.Context(), TrainOptions{
+				ClickHouse: url, Events: 5000, Rows: 300, Users: 40, Dir: t.TempDir(), Logger: slog.New(slog.DiscardHandler), Out: io.Discard,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if res.Store != name || res.Features != 8 || res.Fill.Events != 5000 || res.Train.Events != 5000 || res.RowsPerSecond <= 0 || res.Train.MaxRSSBytes < 1<<20 {
+				t.Errorf("%+v", res)
+			}
+		})
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"path/filepath"
 	"text/template"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/freshet-io/freshet/internal/kafka"
 	"github.com/freshet-io/freshet/offline"
 	"github.com/freshet-io/freshet/offline/clickhouse"
+	"github.com/freshet-io/freshet/offline/parquet"
 	"github.com/freshet-io/freshet/offline/sink"
 )
 
@@ -26,25 +28,30 @@ import (
 type SinkOptions struct {
 	Kafka      string // host:port of a broker
 	ClickHouse string // URL
+	Parquet    bool   // into files in Dir instead
 	Events     int
 	Users      int
 	Partitions int32
-	Dir        string // of the definition; it is left empty
+	Dir        string // of the definition and of files; it is left empty
+	CPUProfile string // a file for the profile of the sink's pass
 	Logger     *slog.Logger
 	Out        io.Writer // progress, for people
 }
 
-// SinkResult compares the sink, from the topic to acknowledged rows, with inserts of the same rows that are in memory already,
-// by the same connection and one after the other.
+// SinkResult compares the sink, from the topic to acknowledged rows, with bare writes of the same rows that are in memory already,
+// one after the other: inserts by the same connection, or files of parquet-go that are synced too.
 type SinkResult struct {
-	Bare        Rate    `json:"bare_insert"`
+	Store       string  `json:"store"`
+	Bare        Rate    `json:"bare_write"`
 	Sink        Rate    `json:"sink"`
-	Ratio       float64 `json:"ratio"` // rows a second of the sink over the bare inserts'
+	Ratio       float64 `json:"ratio"`     // rows a second of the sink over the bare writes'
+	CPURatio    float64 `json:"cpu_ratio"` // the same by processor time, which a busy machine changes less
 	BareBatches int     `json:"bare_batches"`
 	SinkBatches int     `json:"sink_batches"`
+	Load        string  `json:"load"`
 }
 
-// bareRows is the rows of a bare insert, about as many as a batch of the sink has.
+// bareRows is the rows of a bare write, about as many as a batch of the sink has.
 const bareRows = 70_000
 
 var sinkPlane = template.Must(template.New("plane").Parse(`
@@ -66,8 +73,8 @@ sources:
       - {name: ts, type: int64, required: true}
 `))
 
-// Sink fills a topic with events, inserts their rows from memory, and then runs the sink from its start until all are
-// acknowledged and committed. It makes tables of its own.
+// Sink fills a topic with events, writes their rows from memory, and then runs the sink from its start until all are
+// acknowledged and committed. It makes tables or files of its own.
 func Sink(ctx context.Context, o SinkOptions) (res SinkResult, err error) {
 	topic := runName()
 	plane, remove, err := loadPlane(o.Dir, sinkPlane, map[string]any{
@@ -90,30 +97,66 @@ func Sink(ctx context.Context, o SinkOptions) (res SinkResult, err error) {
 		return res, err
 	}
 	fmt.Fprintf(o.Out, "%d events on %d partitions, %d users; load %s\n", o.Events, o.Partitions, o.Users, Load())
-	store, err := clickhouse.Open(config.ClickHouse{URL: config.Secret(o.ClickHouse)}, clickhouse.Options{Logger: o.Logger})
+	table := offline.EventsTable(plane.Sources[0])
+	to, err := o.open(ctx, filepath.Dir(plane.Processing.StateDir), table)
 	if err != nil {
 		return res, err
 	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-	table := offline.EventsTable(plane.Sources[0])
-	if res.Bare, res.BareBatches, err = o.bareInserts(ctx, opts, store, table); err != nil {
+	defer func() { err = errors.Join(err, to.store.Close()) }()
+	res.Store, res.Load = to.name, Load()
+	if res.Bare, res.BareBatches, err = o.bareWrites(ctx, opts, to, table); err != nil {
 		return res, err
 	}
 	releaseMemory()
-	if res.Sink, res.SinkBatches, err = o.sinkPass(ctx, opts, plane, store, table); err != nil {
+	if res.Sink, res.SinkBatches, err = o.sinkPass(ctx, opts, plane, to, table); err != nil {
 		return res, err
 	}
-	res.Ratio = res.Sink.PerSecond / res.Bare.PerSecond
+	res.Ratio, res.CPURatio = res.Sink.PerSecond/res.Bare.PerSecond, res.Sink.PerCPUSecond/res.Bare.PerCPUSecond
 	return res, nil
 }
 
-// bareInserts reads and decodes batches and measures only their inserts, into a table beside the sink's.
-func (o SinkOptions) bareInserts(ctx context.Context, opts []kgo.Opt, store *clickhouse.Store, t *offline.Table) (Rate, int, error) {
-	bare := *t
-	bare.Name += "_bare"
-	if err := store.Prepare(ctx, &bare); err != nil {
-		return Rate{}, 0, err
+// sinkTarget is a store that is measured.
+type sinkTarget struct {
+	name  string
+	store interface {
+		sink.Store
+		Close() error
 	}
+	// bare prepares the bare writing of batch n; what it returns is measured.
+	bare func(n int, b *offline.Batch) (write func() error)
+}
+
+// open opens the store, and what the bare writes go to.
+func (o SinkOptions) open(ctx context.Context, dir string, t *offline.Table) (*sinkTarget, error) {
+	if o.Parquet {
+		store, err := parquet.Open(ctx, config.Secret("file://"+filepath.Join(dir, "offline")), parquet.Options{Logger: o.Logger})
+		if err != nil {
+			return nil, err
+		}
+		bare := newBareParquet(dir)
+		return &sinkTarget{name: "parquet", store: store, bare: func(_ int, b *offline.Batch) func() error {
+			rows := eventRows(b)
+			return func() error { return bare.write(rows) }
+		}}, nil
+	}
+	store, err := clickhouse.Open(config.ClickHouse{URL: config.Secret(o.ClickHouse)}, clickhouse.Options{Logger: o.Logger})
+	if err != nil {
+		return nil, err
+	}
+	beside := *t
+	beside.Name += "_bare"
+	if err := store.Prepare(ctx, &beside); err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	return &sinkTarget{name: "clickhouse", store: store, bare: func(n int, b *offline.Batch) func() error {
+		return func() error {
+			return store.Write(ctx, &beside, offline.Range{Topic: "bare", First: int64(n), End: int64(n + 1)}, b)
+		}
+	}}, nil
+}
+
+// bareWrites reads and decodes batches and measures only their writing.
+func (o SinkOptions) bareWrites(ctx context.Context, opts []kgo.Opt, to *sinkTarget, t *offline.Table) (Rate, int, error) {
 	cl, err := kgo.NewClient(append(opts[:len(opts):len(opts)], kgo.ConsumeTopics(t.Source.Topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))...)
 	if err != nil {
 		return Rate{}, 0, err
@@ -148,24 +191,29 @@ func (o SinkOptions) bareInserts(ctx context.Context, opts []kgo.Opt, store *cli
 			continue
 		}
 		n++
+		write := to.bare(n, &batch)
 		m := startMeter()
-		if err := store.Write(ctx, &bare, offline.Range{Topic: "bare", First: int64(n), End: int64(n + 1)}, &batch); err != nil {
+		if err := write(); err != nil {
 			return Rate{}, 0, err
 		}
-		r := m.rate(batch.Len())
-		total.Events, total.Seconds, total.CPUSeconds = total.Events+r.Events, total.Seconds+r.Seconds, total.CPUSeconds+r.CPUSeconds
-		total.MaxRSSBytes = max(total.MaxRSSBytes, r.MaxRSSBytes)
+		total = total.plus(m.rate(batch.Len()))
 		batch.Reset(len(fields))
 	}
-	total.PerSecond, total.PerCPUSecond = float64(total.Events)/total.Seconds, float64(total.Events)/total.CPUSeconds
 	return total, n, nil
 }
 
 // sinkPass measures from when the sink has found its places until it has committed everything.
-func (o SinkOptions) sinkPass(ctx context.Context, opts []kgo.Opt, plane *config.Plane, store *clickhouse.Store, t *offline.Table) (r Rate, batches int, err error) {
+func (o SinkOptions) sinkPass(ctx context.Context, opts []kgo.Opt, plane *config.Plane, to *sinkTarget, t *offline.Table) (r Rate, batches int, err error) {
+	if o.CPUProfile != "" {
+		stop, err := profileCPU(o.CPUProfile)
+		if err != nil {
+			return r, 0, err
+		}
+		defer stop()
+	}
 	reg := prometheus.NewRegistry()
 	s, err := sink.New(sink.Options{
-		Plane: plane, Client: opts, Name: "clickhouse", Store: store, Tables: []*offline.Table{t},
+		Plane: plane, Client: opts, Name: to.name, Store: to.store, Tables: []*offline.Table{t},
 		Budget: sink.NewBudget(plane.Offline.Memory), Metrics: sink.NewMetrics(reg), Logger: o.Logger,
 	})
 	if err != nil {
@@ -199,7 +247,7 @@ func (o SinkOptions) sinkPass(ctx context.Context, opts []kgo.Opt, plane *config
 	}
 	defer cl.Close()
 	err = until(ctx, func() (bool, error) { // a coordinator that is busy is asked again
-		committed, err := sink.Committed(ctx, kadm.NewClient(cl), plane, "clickhouse", t)
+		committed, err := sink.Committed(ctx, kadm.NewClient(cl), plane, to.name, t)
 		var sum int64
 		for _, at := range committed {
 			sum += at

@@ -1,7 +1,7 @@
 package cli
 
 import (
-	"encoding/json"
+	"context"
 	"fmt"
 	"time"
 
@@ -25,39 +25,27 @@ func (a *app) benchFreshnessCommand() *cobra.Command {
 		Example: "  freshet bench freshness --kafka localhost:9092 --redis redis://localhost:6379 --rate 20000",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var err error
-			if o.Logger, err = a.logger(); err != nil {
-				return err
-			}
-			o.Out = cmd.ErrOrStderr()
 			o.Duration, o.Warmup = time.Duration(seconds)*time.Second, time.Duration(warmup)*time.Second
-			res, err := bench.Freshness(cmd.Context(), o)
-			if err != nil {
-				return err
-			}
-			enc := json.NewEncoder(cmd.OutOrStdout())
-			enc.SetIndent("", "  ")
-			if err := enc.Encode(res); err != nil {
-				return err
-			}
-			fmt.Fprintf(cmd.ErrOrStderr(), "own key:       %v\nrepartitioned: %v\n%.0f events/s on %.2f cores, load before %s\n",
-				res.OwnKey, res.Repartitioned, res.Reached, res.CPU, res.LoadBefore)
-			return nil
+			return a.measure(cmd, &o.Logger, &o.Out, func(ctx context.Context) (any, string, error) {
+				res, err := bench.Freshness(ctx, o)
+				return res, fmt.Sprintf("own key:       %v\nrepartitioned: %v\n%.0f events/s on %.2f cores, load before %s",
+					res.OwnKey, res.Repartitioned, res.Reached, res.CPU, res.LoadBefore), err
+			})
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.Kafka, "kafka", "localhost:9092", "a broker")
-	f.StringVar(&o.Redis, "redis", "redis://localhost:6379", "Redis by URL")
+	kafkaFlag(f, &o.Kafka)
+	redisFlag(f, &o.Redis)
 	f.IntVar(&o.Rate, "rate", 20_000, "events a second")
 	f.IntVar(&seconds, "seconds", 20, "how long to measure")
 	f.IntVar(&warmup, "warmup", 5, "seconds before that")
 	f.IntVar(&o.Probes, "probes", 100, "probes a second")
-	f.IntVar(&o.Users, "users", 100_000, "how many users, by Zipf's law")
+	usersFlag(f, &o.Users, 100_000)
 	f.IntVar(&o.Merchants, "merchants", 10_000, "how many merchants, uniformly")
-	f.Int32Var(&o.Partitions, "partitions", 8, "partitions of the topic")
+	partitionsFlag(f, &o.Partitions, 8)
 	f.DurationVar(&o.Commit, "commit", 0, "commit interval (default a plane's)")
 	f.DurationVar(&o.Route, "route", 0, "route interval (default a plane's)")
 	f.DurationVar(&o.Publish, "publish", 0, "publish interval (default a plane's)")
-	f.StringVar(&o.CPUProfile, "cpuprofile", "", "write a CPU profile of the run to a file")
+	cpuProfileFlag(f, &o.CPUProfile, "the run")
 	return cmd
 }

@@ -1,7 +1,7 @@
 package cli
 
 import (
-	"encoding/json"
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -23,37 +23,25 @@ func (a *app) benchStateCommand() *cobra.Command {
 		Example: "  freshet bench state --kafka localhost:9092 --redis redis://localhost:6379 --entities 1000000",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var err error
-			if o.Logger, err = a.logger(); err != nil {
-				return err
-			}
-			o.Out = cmd.ErrOrStderr()
-			res, err := bench.State(cmd.Context(), o)
-			if err != nil {
-				return err
-			}
-			enc := json.NewEncoder(cmd.OutOrStdout())
-			enc.SetIndent("", "  ")
-			if err := enc.Encode(res); err != nil {
-				return err
-			}
-			fmt.Fprintf(cmd.ErrOrStderr(), "%d entities: at most %d MiB resident, %.1f us of CPU an event, %.2f times that of %d entities; restored in %.1f s; load before %s\n",
-				res.Many.Entities, res.Many.MaxRSSBytes>>20, res.Many.CPUMicros, res.RatioCPU, res.Few.Entities, res.RestoreSeconds, res.LoadBefore)
-			return nil
+			return a.measure(cmd, &o.Logger, &o.Out, func(ctx context.Context) (any, string, error) {
+				res, err := bench.State(ctx, o)
+				return res, fmt.Sprintf("%d entities: at most %d MiB resident, %.1f us of CPU an event, %.2f times that of %d entities; restored in %.1f s; load before %s",
+					res.Many.Entities, res.Many.MaxRSSBytes>>20, res.Many.CPUMicros, res.RatioCPU, res.Few.Entities, res.RestoreSeconds, res.LoadBefore), err
+			})
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.Kafka, "kafka", "localhost:9092", "a broker")
-	f.StringVar(&o.Redis, "redis", "redis://localhost:6379", "Redis by URL")
+	kafkaFlag(f, &o.Kafka)
+	redisFlag(f, &o.Redis)
 	f.IntVar(&o.Entities, "entities", 1_000_000, "how many entities")
 	f.IntVar(&o.Few, "few", 1000, "how many entities to compare with")
 	f.IntVar(&o.PerEntity, "per-entity", 2, "events of each entity before measuring")
 	f.IntVar(&o.Events, "events", 400_000, "how many events to measure")
 	f.IntVar(&o.Rate, "rate", 20_000, "events a second to measure (0: as many as there is room for, which coalesces what few entities change)")
-	f.Int32Var(&o.Partitions, "partitions", 8, "partitions of the topic")
+	partitionsFlag(f, &o.Partitions, 8)
 	f.DurationVar(&o.Commit, "commit", 0, "commit interval (default a plane's)")
 	f.Int64Var(&o.Cache, "state-cache", 0, "bytes of entities in memory (default a plane's)")
-	f.StringVar(&o.CPUProfile, "cpuprofile", "", "write a CPU profile of the measured events of the many entities to a file")
+	cpuProfileFlag(f, &o.CPUProfile, "the measured events of the many entities")
 	f.StringVar(&o.HeapProfile, "memprofile", "", "write a heap profile after them to a file")
 	return cmd
 }

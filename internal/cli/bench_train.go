@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -21,30 +22,20 @@ func (a *app) benchTrainCommand() *cobra.Command {
 		Example: "  freshet bench train\n  freshet bench train --events 10000000 --clickhouse clickhouse://localhost:9000/default",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var err error
-			if o.Logger, err = a.logger(); err != nil {
-				return err
-			}
-			o.Out = cmd.ErrOrStderr()
-			res, err := bench.Train(cmd.Context(), o)
-			if err != nil {
-				return err
-			}
-			if err := printJSON(cmd.OutOrStdout(), res); err != nil {
-				return err
-			}
-			fmt.Fprintf(cmd.ErrOrStderr(), "train: %s rows in %.2f s from %s events, %s at most\n", thousands(int64(res.Rows)), res.Train.Seconds,
-				thousands(int64(res.Events)), byteSize(int(res.Train.MaxRSSBytes)))
-			return nil
+			return a.measure(cmd, &o.Logger, &o.Out, func(ctx context.Context) (any, string, error) {
+				res, err := bench.Train(ctx, o)
+				return res, fmt.Sprintf("train: %s rows in %.2f s from %s events, %s at most", thousands(int64(res.Rows)), res.Train.Seconds,
+					thousands(int64(res.Events)), byteSize(int(res.Train.MaxRSSBytes))), err
+			})
 		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.ClickHouse, "clickhouse", "", "a ClickHouse database by URL (default: Parquet files)")
 	f.IntVar(&o.Events, "events", 1_000_000, "how many events")
 	f.IntVar(&o.Rows, "rows", 100_000, "how many rows the spine has")
-	f.IntVar(&o.Users, "users", 20_000, "how many users, by Zipf's law")
+	usersFlag(f, &o.Users, 20_000)
 	f.Int64Var(&o.Memory, "memory", 0, "bytes that the join may hold (default 160 MiB)")
 	f.StringVar(&o.Dir, "dir", "", "folder for files (default the system's for temporary files)")
-	f.StringVar(&o.CPUProfile, "cpuprofile", "", "write a CPU profile of the training set to a file")
+	cpuProfileFlag(f, &o.CPUProfile, "the training set")
 	return cmd
 }
