@@ -63,7 +63,16 @@ func (a *app) demo(ctx context.Context, flags demoFlags) error {
 	if flags.flights != 0 && flags.flights < fewestFlights {
 		return usageError(fmt.Errorf("--flights %d; send at least %d, or 0 for all", flags.flights, fewestFlights))
 	}
-	plane, err := config.Parse([]config.File{{Name: "demo/plane.yaml", Data: demo.PlaneYAML}}, func(string) (string, bool) { return "", false })
+	rcv, err := startReceiver()
+	if err != nil {
+		return err
+	}
+	defer rcv.Close()
+	days := demoDays(flags.flights)
+	if flags.flights == 0 {
+		days = demoDays(wholeYear)
+	}
+	plane, err := rcv.loadDemo([]config.File{{Name: "demo/plane.yaml", Data: demo.PlaneYAML}, {Name: "demo/monitors.yaml", Data: demo.MonitorsYAML(days)}})
 	if err != nil {
 		return err
 	}
@@ -79,7 +88,7 @@ func (a *app) demo(ctx context.Context, flags demoFlags) error {
 	return a.withLocal(ctx, localOptions{
 		plane: plane, dir: dir, http: flags.http, kafka: flags.kafka, partitions: demoPartitions, logger: logger,
 	}, func(ctx context.Context, l local) error {
-		return a.playDemo(ctx, flags, l)
+		return a.playDemo(ctx, flags, l, rcv)
 	})
 }
 
@@ -92,7 +101,7 @@ func (a *app) demoLogger() (*slog.Logger, error) {
 }
 
 // playDemo is the demo on a running plane.
-func (a *app) playDemo(ctx context.Context, flags demoFlags, l local) error {
+func (a *app) playDemo(ctx context.Context, flags demoFlags, l local, rcv *receiver) error {
 	client, err := newLookupClient(l.serverURL(), "", config.TLS{})
 	if err != nil {
 		return err
@@ -119,6 +128,10 @@ func (a *app) playDemo(ctx context.Context, flags demoFlags, l local) error {
 	if err != nil {
 		return err
 	}
+	watched, err := a.watchDemo(ctx, flights, l, set, rcv, &report)
+	if err != nil {
+		return err
+	}
 	if flags.report != "" {
 		if err := report.write(flags.report); err != nil {
 			return err
@@ -135,6 +148,9 @@ func (a *app) playDemo(ctx context.Context, flags demoFlags, l local) error {
 		if err := set.print(a.Stdout); err != nil {
 			return err
 		}
+		if err := watched.print(a.Stdout, &report); err != nil {
+			return err
+		}
 	}
 	if flags.exit {
 		return nil
@@ -142,6 +158,7 @@ func (a *app) playDemo(ctx context.Context, flags demoFlags, l local) error {
 	if !a.json() {
 		printTryThis(a.Stdout, a.Program, l)
 		set.tryTrain(a.Stdout, a.Program)
+		watched.tryWatch(a.Stdout, a.Program, l, set.plane)
 	}
 	<-ctx.Done()
 	return nil

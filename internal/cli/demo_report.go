@@ -28,6 +28,9 @@ type demoReport struct {
 	FilesWaitSeconds float64 `json:"files_wait_seconds"` // from then until Parquet has every event
 	TrainingRows     uint64  `json:"training_rows"`
 	TrainingSeconds  float64 `json:"training_seconds"`
+	Inferences       int     `json:"inferences"`
+	Alerts           int     `json:"alerts"`        // messages that the webhook has verified
+	WatchSeconds     float64 `json:"watch_seconds"` // from making the baseline until the alert of the fault is delivered
 	Version          string  `json:"version"`
 	Go               string  `json:"go"`
 	Platform         string  `json:"platform"`
