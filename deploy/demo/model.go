@@ -1,23 +1,17 @@
 package demo
 
 import (
-	"bytes"
 	_ "embed"
-	"strconv"
 	"time"
 
 	"github.com/freshet-io/freshet/ingest"
 	"github.com/freshet-io/freshet/internal/feature"
 )
 
+// MonitorsYAML is what the demo adds to its plane when it plays the whole year.
+//
 //go:embed monitors.yaml
-var monitorsYAML []byte
-
-// MonitorsYAML is what the demo adds to its plane, with windows of so many days.
-func MonitorsYAML(days int) []byte {
-	text := bytes.ReplaceAll(monitorsYAML, []byte("WINDOW}"), []byte(strconv.Itoa(days)+"d}"))
-	return bytes.ReplaceAll(text, []byte("SEASON}"), []byte(strconv.Itoa(4*days)+"d}"))
-}
+var MonitorsYAML []byte
 
 // ModelVersion is the version of the demo's model.
 const ModelVersion = "1"

@@ -23,6 +23,10 @@ an embedded Redis and the lookup server. It sends every one of the 336,776 fligh
 airport, route and aircraft, and prints some of the features. From the Parquet files that the flights have
 gone to meanwhile it makes a training set, and prints five rows of it.
 
+A small model then predicts the delays of a third of the flights. From the last quarter of the year on it is
+served one carrier's distances in kilometres, on purpose: monitors find it, and a webhook receiver in this
+process checks the alert's signature. The alert is printed, and a page of what the monitor saw is written.
+
 Then it goes on serving, with Kafka and HTTP on local ports, until it is interrupted.
 Its data is in a temporary folder and is removed at the end.`
 
@@ -46,7 +50,7 @@ func (a *app) demoCommand() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.BoolVar(&flags.exit, "exit", false, "end when the flights are counted instead of serving on")
-	f.IntVar(&flags.flights, "flights", 0, "send only so many of the latest flights, at least 10000; 0 sends all")
+	f.IntVar(&flags.flights, "flights", 0, "send only so many of the latest flights, at least 10000, without model and monitors; 0 sends all")
 	f.StringVar(&flags.report, "report", "", "write what was measured to this file, as JSON")
 	f.StringVar(&flags.http, "http", defaultHTTP, "address of the HTTP server; another port is taken if this one is in use")
 	f.StringVar(&flags.kafka, "kafka", defaultKafka, "address of the embedded Kafka; another port is taken if this one is in use")
@@ -68,11 +72,11 @@ func (a *app) demo(ctx context.Context, flags demoFlags) error {
 		return err
 	}
 	defer rcv.Close()
-	days := demoDays(flags.flights)
+	files := []config.File{{Name: "demo/plane.yaml", Data: demo.PlaneYAML}}
 	if flags.flights == 0 {
-		days = demoDays(wholeYear)
+		files = append(files, config.File{Name: "demo/monitors.yaml", Data: demo.MonitorsYAML})
 	}
-	plane, err := rcv.loadDemo([]config.File{{Name: "demo/plane.yaml", Data: demo.PlaneYAML}, {Name: "demo/monitors.yaml", Data: demo.MonitorsYAML(days)}})
+	plane, err := config.Parse(files, rcv.lookup)
 	if err != nil {
 		return err
 	}
@@ -128,9 +132,11 @@ func (a *app) playDemo(ctx context.Context, flags demoFlags, l local, rcv *recei
 	if err != nil {
 		return err
 	}
-	watched, err := a.watchDemo(ctx, flights, l, set, rcv, &report)
-	if err != nil {
-		return err
+	var watched *demoWatched // with less than the year there is too little for monitors to see
+	if flags.flights == 0 {
+		if watched, err = a.watchDemo(ctx, flights, l, set, rcv, &report); err != nil {
+			return err
+		}
 	}
 	if flags.report != "" {
 		if err := report.write(flags.report); err != nil {
@@ -148,8 +154,10 @@ func (a *app) playDemo(ctx context.Context, flags demoFlags, l local, rcv *recei
 		if err := set.print(a.Stdout); err != nil {
 			return err
 		}
-		if err := watched.print(a.Stdout, &report); err != nil {
-			return err
+		if watched != nil {
+			if err := watched.print(a.Stdout, &report); err != nil {
+				return err
+			}
 		}
 	}
 	if flags.exit {
@@ -158,7 +166,9 @@ func (a *app) playDemo(ctx context.Context, flags demoFlags, l local, rcv *recei
 	if !a.json() {
 		printTryThis(a.Stdout, a.Program, l)
 		set.tryTrain(a.Stdout, a.Program)
-		watched.tryWatch(a.Stdout, a.Program, l, set.plane)
+		if watched != nil {
+			watched.tryWatch(a.Stdout, a.Program, l, set.plane)
+		}
 	}
 	<-ctx.Done()
 	return nil

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/freshet-io/freshet/config"
 	"github.com/freshet-io/freshet/monitors/alert"
 	"github.com/freshet-io/freshet/monitors/notify"
 )
@@ -121,6 +120,3 @@ func (r *receiver) wait(ctx context.Context, what string, within time.Duration, 
 		}
 	}
 }
-
-// loadDemo loads the demo's plane with the receiver as its channel.
-func (r *receiver) loadDemo(files []config.File) (*config.Plane, error) { return config.Parse(files, r.lookup) }

@@ -11,7 +11,7 @@ import (
 )
 
 // TestDemoCountsEveryFlightOnce runs the demo to its end: it fails if any entity of any view counts a flight not at all
-// or twice.
+// or twice, and with the whole year if the fault in what the model is served is not told.
 func TestDemoCountsEveryFlightOnce(t *testing.T) {
 	events := cmp.Or(demoFlights, 336776)
 	file := filepath.Join(t.TempDir(), "report.json")
@@ -24,6 +24,13 @@ func TestDemoCountsEveryFlightOnce(t *testing.T) {
 			t.Errorf("stdout lacks %q:\n%s", want, r.stdout)
 		}
 	}
+	if demoFlights == 0 {
+		for _, want := range []string{"served UA's distances in kilometres, on purpose", `"summary": "served_like_trained: training-serving skew of distance (carrier=UA)"`, "seasons "} {
+			if !strings.Contains(r.stdout, want) {
+				t.Errorf("stdout lacks %q:\n%s", want, r.stdout)
+			}
+		}
+	}
 	b, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -34,5 +41,8 @@ func TestDemoCountsEveryFlightOnce(t *testing.T) {
 	}
 	if report.Events != events || demoFlights == 0 && report.Entities != 4279 || report.Lookups != timedLookups || report.Seconds <= 0 || report.LookupP50Millis <= 0 {
 		t.Errorf("report %s", b)
+	}
+	if demoFlights == 0 && (report.Inferences < 100_000 || report.Alerts < 2 || report.WatchSeconds <= 0) {
+		t.Errorf("report of what was watched: %s", b)
 	}
 }

@@ -37,20 +37,9 @@ const (
 	kmPerMile    = 1.609344
 	inferencesOf = 120_000 // at most so many flights are predicted
 
-	// wholeYear is from how many flights on windows are weeks.
-	wholeYear = 200_000
-
 	// alertWithin is how long the demo waits for an alert.
 	alertWithin = 2 * time.Minute
 )
-
-// demoDays is how long the windows of the demo's monitors are.
-func demoDays(flights int) int {
-	if flights >= wholeYear {
-		return 7
-	}
-	return 1
-}
 
 // demoWatched is what the monitors of the demo found.
 type demoWatched struct {
