@@ -118,7 +118,7 @@ func (n *node) addHTTP(mux *http.ServeMux, guard *guard) {
 		}
 		n.addrs.HTTP = ln.Addr().String()
 		srv := security.NewHTTPServer(handler, security.HTTPLimits{}, n.Logger)
-		srv.TLSConfig = guard.tls
+		srv.TLSConfig = guard.tls.Clone() // the server writes protocols into it, while the gRPC face reads its own; nil stays nil
 		return security.ServeHTTP(srv, serving.OneWrite(srv, ln), drainWithin)(ctx, ready)
 	})
 }
