@@ -129,8 +129,10 @@ func FuzzNested(f *testing.F) {
 
 func TestGatewayTakesInferences(t *testing.T) {
 	p := testPlane(departures())
-	labels := &config.Source{Name: "scorer.labels", Topic: "labels", Format: "json", EventTime: config.EventTime{Field: -1}, EventID: -1, MaxRecordBytes: 1 << 20, Key: []int{0},
-		Schema: []config.Field{{Name: "id", Type: feature.String, Required: true}, {Name: "y", Type: feature.Bool, Required: true}}}
+	labels := &config.Source{
+		Name: "scorer.labels", Topic: "labels", Format: "json", EventTime: config.EventTime{Field: -1}, EventID: -1, MaxRecordBytes: 1 << 20, Key: []int{0},
+		Schema: []config.Field{{Name: "id", Type: feature.String, Required: true}, {Name: "y", Type: feature.Bool, Required: true}},
+	}
 	p.Models = []*config.Model{{Name: "scorer", Inferences: scores(), Labels: &config.Labels{Source: labels}}, {Name: "other", Inferences: scores()}}
 	producer := &memoryProducer{}
 	g, err := NewGateway(p, producer, Options{Now: gatewayNow}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())

@@ -33,23 +33,34 @@ func (c *Change) Apply(ctx context.Context, p *Plan, tell func(Progress)) (*Appl
 	if err := c.permits(p); err != nil {
 		return nil, err
 	}
-	done := &Applied{Built: []string{}, Dropped: []string{}, Kept: []string{}, Tables: len(p.Tables)}
-	if err := c.prepareTables(ctx); err != nil {
-		return done, err
+	done := &Applied{Built: []string{}, Dropped: []string{}, Kept: []string{}}
+	for _, t := range p.Tables {
+		if t.Refusal == "" {
+			done.Tables++
+		}
 	}
+	// A table that cannot be changed keeps neither the others nor the views from what they need.
+	refused := c.prepareTables(ctx)
+	if refused != nil && !errors.Is(refused, offline.ErrDiffers) {
+		return done, refused
+	}
+	return done, errors.Join(c.applyViews(ctx, p, done, tell), refused)
+}
+
+func (c *Change) applyViews(ctx context.Context, p *Plan, done *Applied, tell func(Progress)) error {
 	for i := range p.Views {
 		v := &p.Views[i]
 		if v.Action != Create && v.Action != Rebuild {
 			continue
 		}
 		if err := c.build(ctx, v.view, v.store, tell); err != nil {
-			return done, err
+			return err
 		}
 		done.Built = append(done.Built, v.View)
 	}
 	if p.recorded() || len(done.Built) > 0 {
 		if err := c.builder.Mark(ctx, c.online); err != nil {
-			return done, err
+			return err
 		}
 	}
 	// What was replaced just now is what runs: it is for a later Apply to drop.
@@ -60,11 +71,11 @@ func (c *Change) Apply(ctx context.Context, p *Plan, tell func(Progress)) (*Appl
 			continue
 		}
 		if err := c.builder.Drop(ctx, r); err != nil {
-			return done, err
+			return err
 		}
 		done.Dropped = append(done.Dropped, name)
 	}
-	return done, nil
+	return nil
 }
 
 // recorded reports whether any view has run before.
@@ -85,31 +96,31 @@ func (c *Change) permits(p *Plan) error {
 		case v.Action == Refuse:
 			errs = append(errs, errors.New(v.Reason))
 		case len(v.Gaps) > 0 && !c.opts.AcceptGap:
-			errs = append(errs, fmt.Errorf("feature view %q: %w: neither its topic nor an offline store has %s; --accept-gap builds it without them",
+			errs = append(errs, fmt.Errorf("feature view %q: %w: %s; --accept-gap builds it without them",
 				v.View, ErrGap, strings.Join(v.Gaps, ", ")))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// prepareTables creates and migrates the offline tables.
+// prepareTables creates and migrates the offline tables. Of those that cannot be changed, offline.ErrDiffers, it tells in the end.
 func (c *Change) prepareTables(ctx context.Context) error {
+	var refused []error
 	for _, s := range c.stores {
 		for _, t := range offline.Tables(c.plane) {
-			if err := s.Prepare(ctx, t); err != nil {
+			switch err := s.Prepare(ctx, t); {
+			case errors.Is(err, offline.ErrDiffers):
+				refused = append(refused, fmt.Errorf("%s: table %s: %w", s.Name, t.Name, err))
+			case err != nil:
 				return fmt.Errorf("%s: table %s: %w", s.Name, t.Name, err)
 			}
 		}
 	}
-	return nil
+	return errors.Join(refused...)
 }
 
 func (c *Change) build(ctx context.Context, v *config.View, s *Store, tell func(Progress)) error {
-	var h processors.History
-	if s != nil {
-		h = c.history(v, s)
-	}
-	err := c.builder.Build(ctx, v, h, func(b processors.BuildProgress) { tell(Progress{v.Name, b}) })
+	err := c.builder.Build(ctx, v, c.history(v, s), func(b processors.BuildProgress) { tell(Progress{v.Name, b}) })
 	if err != nil {
 		return fmt.Errorf("build feature view %q: %w", v.Name, err)
 	}

@@ -114,7 +114,7 @@ func (c *Change) rebuildAll(ctx context.Context, src *config.Source, p *Plan, ou
 			continue
 		}
 		v := ViewPlan{View: s.View.Name, Action: Rebuild, view: s.View}
-		if err := c.planHistory(ctx, &v, s.Starts, nil); err != nil {
+		if err := c.planHistory(ctx, &v, s.Starts); err != nil {
 			return err
 		}
 		if v.store == nil {

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/freshet-io/freshet/config"
@@ -16,7 +15,6 @@ import (
 	"github.com/freshet-io/freshet/offline"
 	"github.com/freshet-io/freshet/offline/clickhouse"
 	"github.com/freshet-io/freshet/offline/parquet"
-	"github.com/freshet-io/freshet/offline/sink"
 	"github.com/freshet-io/freshet/processors"
 )
 
@@ -26,6 +24,8 @@ type OfflineStore interface {
 	Scan(ctx context.Context, t *offline.Table, q offline.Query, fn func(worker int, b *offline.Batch) error) error
 	Covered(ctx context.Context, t *offline.Table) ([]offline.Range, error)
 	Write(ctx context.Context, t *offline.Table, r offline.Range, b *offline.Batch) error
+	// Plan returns the statements that Prepare would run; an offline.ErrDiffers if it would refuse.
+	Plan(ctx context.Context, t *offline.Table) ([]string, error)
 	Close() error
 }
 
@@ -33,11 +33,6 @@ type OfflineStore interface {
 type Store struct {
 	Name string
 	OfflineStore
-}
-
-// statements is a store that can say what Prepare would do.
-type statements interface {
-	Plan(ctx context.Context, t *offline.Table) ([]string, error)
 }
 
 // Options say which plane is changed, and how.
@@ -116,17 +111,7 @@ func (c *Change) openStores(ctx context.Context) error {
 		c.stores = append(c.stores, Store{"parquet", s})
 	}
 	if conn.ClickHouse != nil {
-		s, err := clickhouse.Open(*conn.ClickHouse, clickhouse.Options{
-			Logger: c.opts.Logger, AllowDrop: c.opts.AllowDrop,
-			Committed: func(ctx context.Context, t *offline.Table) (map[int32]int64, error) {
-				cl, err := kgo.NewClient(c.client...)
-				if err != nil {
-					return nil, fmt.Errorf("connect to kafka: %w", err)
-				}
-				defer cl.Close()
-				return sink.Committed(ctx, kadm.NewClient(cl), c.plane, "clickhouse", t)
-			},
-		})
+		s, err := clickhouse.Open(*conn.ClickHouse, clickhouse.Options{Logger: c.opts.Logger, AllowDrop: c.opts.AllowDrop})
 		if err != nil {
 			return err
 		}

@@ -3,7 +3,9 @@ package change
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/freshet-io/freshet/config"
 	"github.com/freshet-io/freshet/internal/feature"
@@ -13,10 +15,14 @@ import (
 	"github.com/freshet-io/freshet/processors"
 )
 
-// history replays what a store has of a view's source: rows that come twice once, event ids and tombstones as the processors
-// judge them.
+// history replays what a store has of a view's source, if there is a store: rows that come twice once, event ids and tombstones as the
+// processors judge them. The topic may have lost more since the build was planned: what the store does not have of that is a
+// gap now.
 func (c *Change) history(v *config.View, s *Store) processors.History {
 	return func(ctx context.Context, below []int64, fold func(*processors.PastEvent) error) (err error) {
+		if err := c.checkCovered(ctx, v, s, below); err != nil || s == nil {
+			return err
+		}
 		q := replay.Query{
 			Table: offline.EventsTable(v.Source), Key: v.KeyFields, Fields: fieldsOf(v), Direct: v.Direct, All: true, Below: map[int32]int64{},
 		}
@@ -33,6 +39,29 @@ func (c *Change) history(v *config.View, s *Store) processors.History {
 		}
 		return log.Each(ctx, func(int) replay.Visitor { return &teller{fold: fold, key: v.KeyFields} })
 	}
+}
+
+// checkCovered refuses to build without records that the topic has lost and the store does not have.
+func (c *Change) checkCovered(ctx context.Context, v *config.View, s *Store, below []int64) error {
+	if c.opts.AcceptGap {
+		return nil
+	}
+	var has []offline.Range
+	if s != nil {
+		var err error
+		if has, err = s.Covered(ctx, offline.EventsTable(v.Source)); err != nil {
+			return err
+		}
+	}
+	gaps := holes(below, has, v.Source.Topic)
+	if len(gaps) == 0 {
+		return nil
+	}
+	names := make([]string, len(gaps))
+	for i, g := range gaps {
+		names[i] = g.String()
+	}
+	return fmt.Errorf("%w: %s, deleted from the topic after the build was planned; --accept-gap builds it without them", ErrGap, strings.Join(names, ", "))
 }
 
 // fieldsOf returns the fields of the source that the view's state depends on.

@@ -2,8 +2,10 @@ package change
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/freshet-io/freshet/config"
 	"github.com/freshet-io/freshet/offline"
@@ -50,6 +52,7 @@ type TablePlan struct {
 	Store      string   `json:"store"`
 	Table      string   `json:"table"`
 	Statements []string `json:"statements"`
+	Refusal    string   `json:"refusal,omitempty"` // why it cannot be made what the definition asks for
 }
 
 // Changes reports whether Apply has anything to do. What is kept because dropping was not allowed is nothing to do.
@@ -66,12 +69,11 @@ func (c *Change) Plan(ctx context.Context) (*Plan, error) {
 		return nil, err
 	}
 	p := &Plan{Views: []ViewPlan{}, Tables: []TablePlan{}, found: found}
-	fresh, err := c.planTables(ctx, p)
-	if err != nil {
+	if err := c.planTables(ctx, p); err != nil {
 		return nil, err
 	}
 	for i := range found.Views {
-		v, err := c.planView(ctx, &found.Views[i], fresh)
+		v, err := c.planView(ctx, &found.Views[i])
 		if err != nil {
 			return nil, err
 		}
@@ -85,32 +87,26 @@ func (c *Change) Plan(ctx context.Context) (*Plan, error) {
 	return p, nil
 }
 
-// planTables asks the stores that can say so what they would do to their tables. It returns which tables are not there yet.
-func (c *Change) planTables(ctx context.Context, p *Plan) (fresh map[string]bool, err error) {
-	fresh = map[string]bool{}
+// planTables asks the stores what they would do to their tables. One that cannot be changed into what is asked for does not keep
+// the others from being planned.
+func (c *Change) planTables(ctx context.Context, p *Plan) error {
 	for _, s := range c.stores {
-		planner, ok := s.OfflineStore.(statements)
-		if !ok {
-			continue
-		}
 		for _, t := range offline.Tables(c.plane) {
-			todo, err := planner.Plan(ctx, t)
-			if err != nil {
-				return nil, err
-			}
-			if len(todo) == 0 {
-				continue
-			}
-			p.Tables = append(p.Tables, TablePlan{Store: s.Name, Table: t.Name, Statements: todo})
-			if len(todo[0]) >= 6 && todo[0][:6] == "CREATE" {
-				fresh[s.Name+"/"+t.Name] = true
+			todo, err := s.Plan(ctx, t)
+			switch {
+			case errors.Is(err, offline.ErrDiffers):
+				p.Tables = append(p.Tables, TablePlan{Store: s.Name, Table: t.Name, Statements: []string{}, Refusal: err.Error()})
+			case err != nil:
+				return fmt.Errorf("%s: table %s: %w", s.Name, t.Name, err)
+			case len(todo) > 0:
+				p.Tables = append(p.Tables, TablePlan{Store: s.Name, Table: t.Name, Statements: todo})
 			}
 		}
 	}
-	return fresh, nil
+	return nil
 }
 
-func (c *Change) planView(ctx context.Context, s *processors.ViewSituation, fresh map[string]bool) (ViewPlan, error) {
+func (c *Change) planView(ctx context.Context, s *processors.ViewSituation) (ViewPlan, error) {
 	v := ViewPlan{View: s.View.Name, Action: Keep, view: s.View}
 	if s.Recorded != nil {
 		v.Generation = s.Recorded.Generation
@@ -135,25 +131,29 @@ func (c *Change) planView(ctx context.Context, s *processors.ViewSituation, fres
 	if s.Dead {
 		v.Reason = "a build of it was begun and did not end, or is under way; it is begun again"
 	}
-	return v, c.planHistory(ctx, &v, s.Starts, fresh)
+	return v, c.planHistory(ctx, &v, s.Starts)
 }
 
-// planHistory finds where a view's history comes from: of the stores the one that leaves the fewest offsets uncovered.
-func (c *Change) planHistory(ctx context.Context, v *ViewPlan, starts []int64, fresh map[string]bool) error {
+// planHistory finds where a view's history comes from: of the stores the one that lacks the least, of the topic's records and of what
+// was backfilled into any of them.
+func (c *Change) planHistory(ctx context.Context, v *ViewPlan, starts []int64) error {
 	t := offline.EventsTable(v.view.Source)
-	best := holes(starts, nil, t.Source.Topic)
-	var covered []offline.Range
+	has := make([][]offline.Range, len(c.stores))
+	var all []offline.Range
 	for i := range c.stores {
-		s := &c.stores[i]
-		if fresh[s.Name+"/"+t.Name] {
-			continue
-		}
-		has, err := s.Covered(ctx, t)
-		if err != nil {
+		var err error
+		if has[i], err = c.stores[i].Covered(ctx, t); err != nil {
 			return err
 		}
-		if h := holes(starts, has, t.Source.Topic); v.store == nil || lost(h) < lost(best) {
-			v.store, best, covered = s, h, has
+		all = append(all, has[i]...)
+	}
+	loaded := backfilled(all)
+	gaps := holes(starts, nil, t.Source.Topic)
+	var covered []offline.Range
+	for i := range c.stores {
+		lacks := append(holes(starts, has[i], t.Source.Topic), without(loaded, has[i])...)
+		if v.store == nil || lost(lacks) < lost(gaps) {
+			v.store, gaps, covered = &c.stores[i], lacks, has[i]
 		}
 	}
 	for p, start := range starts {
@@ -166,33 +166,50 @@ func (c *Change) planHistory(ctx context.Context, v *ViewPlan, starts []int64, f
 	for _, r := range covered {
 		v.History = append(v.History, v.store.Name+" "+r.String())
 	}
-	for _, r := range best {
-		v.Gaps = append(v.Gaps, r.String())
+	for _, r := range gaps {
+		text := r.String()
+		if strings.HasPrefix(r.Topic, offline.BackfillPrefix) {
+			text += ", which another store has: load it again with freshet backfill"
+		}
+		v.Gaps = append(v.Gaps, text)
 	}
 	return nil
 }
 
+// backfilled returns the ranges of rows that were never in Kafka, joined.
+func backfilled(ranges []offline.Range) []offline.Range {
+	return offline.Join(slices.DeleteFunc(slices.Clone(ranges), func(r offline.Range) bool { return !strings.HasPrefix(r.Topic, offline.BackfillPrefix) }))
+}
+
+// without returns the parts of some ranges that none of covered has.
+func without(ranges, covered []offline.Range) (out []offline.Range) {
+	for _, r := range ranges {
+		out = append(out, uncovered(r, covered)...)
+	}
+	return out
+}
+
 // holes returns the offsets below the first ones that a topic still has which no range covers.
-func holes(starts []int64, covered []offline.Range, topic string) []offline.Range {
-	var out []offline.Range
+func holes(starts []int64, covered []offline.Range, topic string) (out []offline.Range) {
 	for p, start := range starts {
-		var have []offline.Range
-		for _, r := range covered {
-			if r.Topic == topic && int(r.Partition) == p {
-				have = append(have, r)
-			}
+		out = append(out, uncovered(offline.Range{Topic: topic, Partition: int32(p), End: start}, covered)...)
+	}
+	return out
+}
+
+// uncovered returns the parts of a range that none of covered has.
+func uncovered(r offline.Range, covered []offline.Range) (out []offline.Range) {
+	for _, c := range offline.Join(slices.Clone(covered)) {
+		if c.Topic != r.Topic || c.Partition != r.Partition || c.End <= r.First || c.First >= r.End {
+			continue
 		}
-		slices.SortFunc(have, func(a, b offline.Range) int { return int(a.First - b.First) })
-		at := int64(0)
-		for _, r := range have {
-			if r.First > at && at < start {
-				out = append(out, offline.Range{Topic: topic, Partition: int32(p), First: at, End: min(r.First, start)})
-			}
-			at = max(at, r.End)
+		if c.First > r.First {
+			out = append(out, offline.Range{Topic: r.Topic, Partition: r.Partition, First: r.First, End: c.First})
 		}
-		if at < start {
-			out = append(out, offline.Range{Topic: topic, Partition: int32(p), First: at, End: start})
-		}
+		r.First = min(c.End, r.End)
+	}
+	if r.First < r.End {
+		out = append(out, r)
 	}
 	return out
 }

@@ -69,7 +69,7 @@ func (n *node) addValueSkew(ctx context.Context) error {
 func (h *servedValues) open(ctx context.Context) error {
 	conn := h.node.Plane.Connections
 	if conn.ClickHouse != nil {
-		s, err := clickhouse.Open(*conn.ClickHouse, clickhouse.Options{Logger: h.node.Logger, Committed: h.committed})
+		s, err := clickhouse.Open(*conn.ClickHouse, clickhouse.Options{Logger: h.node.Logger})
 		if err != nil {
 			return err
 		}
@@ -84,6 +84,7 @@ func (h *servedValues) open(ctx context.Context) error {
 	return nil
 }
 
+// committed returns for each partition the offset below which the store has every record.
 func (h *servedValues) committed(ctx context.Context, t *offline.Table) (map[int32]int64, error) {
 	return sink.Committed(ctx, kadm.NewClient(h.client), h.node.Plane, h.name, t)
 }

@@ -17,6 +17,7 @@ The exit code is 0 if there is nothing to do and 6 if there is.`
 
 func (a *app) planCommand() *cobra.Command {
 	var connections string
+	var o change.Options
 	cmd := &cobra.Command{
 		Use:     "plan FILE...",
 		Short:   "Show what a changed definition would do to a running plane",
@@ -24,7 +25,7 @@ func (a *app) planCommand() *cobra.Command {
 		Example: "  freshet plan plane.yaml\n  freshet plan features/ --connections production.yaml --output json",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.openChange(cmd, args, connections, change.Options{})
+			c, err := a.openChange(cmd, args, connections, o)
 			if err != nil {
 				return err
 			}
@@ -38,13 +39,14 @@ func (a *app) planCommand() *cobra.Command {
 			} else {
 				err = printPlan(a.Stdout, p)
 			}
-			if err == nil && p.Changes(false) {
+			if err == nil && p.Changes(o.AllowDrop) {
 				return &exitError{code: exitChanges}
 			}
 			return err
 		},
 	}
 	addConnections(cmd, &connections)
+	cmd.Flags().BoolVar(&o.AllowDrop, "allow-drop", false, "plan what apply --allow-drop would do: it deletes states and columns that no definition has any more")
 	return cmd
 }
 
@@ -84,6 +86,9 @@ func printPlan(w io.Writer, p *change.Plan) error {
 	for _, t := range p.Tables {
 		fmt.Fprintf(w, "\n%s table %s\n", t.Store, printable(t.Table))
 		printLines(w, "", t.Statements)
+		if t.Refusal != "" {
+			printLines(w, "REFUSED: ", []string{t.Refusal})
+		}
 	}
 	return nil
 }

@@ -75,10 +75,10 @@ func (f *field) definition() string {
 }
 
 // names of what a table consists of.
-type names struct{ database, rows, all, view string }
+type names struct{ database, rows, ranges, all, view string }
 
 func (s *Store) names(t *offline.Table) names {
-	n := names{database: s.addr.database, rows: t.Name + "_rows", view: t.Name}
+	n := names{database: s.addr.database, rows: t.Name + "_rows", ranges: t.Name + rangesSuffix, view: t.Name}
 	n.all = n.rows
 	if s.conn.Cluster != "" {
 		n.all = t.Name + "_all"
@@ -94,6 +94,14 @@ func (n names) qualified(table string) string {
 type layout struct {
 	cluster string
 	ttl     time.Duration
+}
+
+// engine of the storage.
+func (l layout) engine() string {
+	if l.cluster != "" {
+		return "ReplicatedReplacingMergeTree"
+	}
+	return "ReplacingMergeTree"
 }
 
 // onCluster has a statement run on every node.
@@ -123,9 +131,9 @@ func (l layout) createRows(t *offline.Table, n names) string {
 	// A table that is not replicated does not recognise inserts that come again (non_replicated_deduplication_window is 0, its
 	// default): the server would write an insert's token down before its rows, so that one killed in between had only the
 	// token, and drop the retry. Rows that are there twice are merged.
-	engine := "ReplacingMergeTree"
+	engine := l.engine()
 	if l.cluster != "" {
-		engine = "ReplicatedReplacingMergeTree(" + literal("/clickhouse/tables/{shard}/"+n.database+"/"+n.rows) + ", '{replica}')"
+		engine += "(" + literal("/clickhouse/tables/{shard}/"+n.database+"/"+n.rows) + ", '{replica}')"
 	}
 	return "CREATE TABLE IF NOT EXISTS " + n.qualified(n.rows) + l.onCluster() + "\n(\n" + strings.Join(defs, ",\n") + "\n)\nENGINE = " + engine +
 		"\nPARTITION BY toYYYYMM(" + identifier(offline.EventTime) + ")" +

@@ -36,10 +36,11 @@ func DDL(c config.ClickHouse, t *offline.Table) []string {
 	}
 	defer s.Close()
 	n := s.names(t)
-	steps, want, err := s.planRows(t, n, nil, "") // of a table that is not there
+	steps, want, err := s.planRows(t, n, &described{}) // of a table that is not there
 	if err != nil {
 		return []string{err.Error()}
 	}
+	steps = append(steps, layoutOf(c).createRanges(n))
 	if c.Cluster != "" {
 		steps = append(steps, s.planAll(t, n, nil, want)...)
 	}

@@ -3,8 +3,11 @@ package clickhouse
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/ClickHouse/ch-go/proto"
 
@@ -15,14 +18,22 @@ import (
 // dbColumn is a column as the database has it.
 type dbColumn struct{ name, typ, comment string }
 
-// Difference is a column, or the sorting, of a table that is not what the definition asks for and that cannot be changed
-// without losing something.
+// Difference is a column, the sorting or the engine of a table that is not what the definition asks for and that cannot be changed
+// without losing something. It is an offline.ErrDiffers.
 type Difference struct {
-	Table, Column string // no column: the sorting
+	Table, Column string // no column: the sorting, or the engine
+	Engine        bool
 	Have, Want    string
 }
 
+// Is implements the matching of errors.
+func (d *Difference) Is(target error) bool { return target == offline.ErrDiffers }
+
 func (d *Difference) Error() string {
+	if d.Engine {
+		return fmt.Sprintf("clickhouse: table %s is a %s, the definition asks for a %s (connections.clickhouse.cluster): a table moves to a cluster, or from "+
+			"one, by hand; give the connection another database, and fill it anew", d.Table, d.Have, d.Want)
+	}
 	if d.Column == "" {
 		return fmt.Sprintf("clickhouse: table %s is sorted by (%s), the definition asks for (%s); give the source or view another name, or drop the table",
 			d.Table, d.Have, d.Want)
@@ -57,28 +68,31 @@ func (s *Store) Plan(ctx context.Context, t *offline.Table) ([]string, error) {
 	} else if !known {
 		steps = append(steps, "CREATE DATABASE IF NOT EXISTS "+identifier(n.database)+layoutOf(s.conn).onCluster())
 	}
-	have, sorting, err := s.describe(ctx, n)
+	have, err := s.describe(ctx, n)
 	if err != nil {
 		return nil, err
 	}
-	more, want, err := s.planRows(t, n, have[n.rows], sorting)
+	more, want, err := s.planRows(t, n, have)
 	if err != nil {
 		return nil, err
 	}
 	steps = append(steps, more...)
-	if s.conn.Cluster != "" {
-		steps = append(steps, s.planAll(t, n, have[n.all], want)...)
+	if len(have.columns[n.ranges]) == 0 {
+		steps = append(steps, layoutOf(s.conn).createRanges(n))
 	}
-	if !slices.Equal(have[n.view], want) {
+	if s.conn.Cluster != "" {
+		steps = append(steps, s.planAll(t, n, have.columns[n.all], want)...)
+	}
+	if !slices.Equal(have.columns[n.view], want) {
 		steps = append(steps, layoutOf(s.conn).createView(t, n, want))
 	}
 	return steps, nil
 }
 
 // planRows compares the storage table; want is the columns that it will have.
-func (s *Store) planRows(t *offline.Table, n names, have []dbColumn, sorting string) (steps []string, want []dbColumn, err error) {
+func (s *Store) planRows(t *offline.Table, n names, db *described) (steps []string, want []dbColumn, err error) {
 	l := layoutOf(s.conn)
-	asked := fields(t)
+	asked, have := fields(t), db.columns[n.rows]
 	if len(have) == 0 {
 		for _, f := range asked {
 			want = append(want, dbColumn{f.name, f.typeName(), f.comment})
@@ -86,8 +100,11 @@ func (s *Store) planRows(t *offline.Table, n names, have []dbColumn, sorting str
 		return []string{l.createRows(t, n)}, want, nil
 	}
 	columns, _ := sortColumns(t)
-	if wantSorting := strings.Join(columns, ", "); strings.ReplaceAll(sorting, "`", "") != wantSorting {
-		return nil, nil, &Difference{Table: n.rows, Have: sorting, Want: wantSorting}
+	if wantSorting := strings.Join(columns, ", "); strings.ReplaceAll(db.sorting, "`", "") != wantSorting {
+		return nil, nil, &Difference{Table: n.rows, Have: db.sorting, Want: wantSorting}
+	}
+	if engine := l.engine(); db.engine != engine {
+		return nil, nil, &Difference{Table: n.rows, Engine: true, Have: db.engine, Want: engine}
 	}
 	alter := "ALTER TABLE " + n.qualified(n.rows) + l.onCluster() + " "
 	after := ""
@@ -121,7 +138,24 @@ func (s *Store) planRows(t *offline.Table, n names, have []dbColumn, sorting str
 			want = append(want, c)
 		}
 	}
-	return steps, want, nil
+	return append(steps, l.planTTL(n, db)...), want, nil
+}
+
+// planTTL has the rows live as long as the definition says. What an older, shorter TTL may have removed is gone: it is not counted
+// as whole any more, however long rows live now.
+func (l layout) planTTL(n names, db *described) (steps []string) {
+	if db.ttl == l.ttl || l.ttl == 0 && db.ttl < 0 {
+		return nil
+	}
+	if gone := db.ttl; gone > 0 && (l.ttl == 0 || l.ttl > gone) && len(db.columns[n.ranges]) > 0 {
+		steps = append(steps, "ALTER TABLE "+n.qualified(n.ranges)+l.onCluster()+
+			fmt.Sprintf(" DELETE WHERE _oldest < toUnixTimestamp64Micro(now64(6)) - %d SETTINGS mutations_sync = 2", gone.Microseconds()))
+	}
+	alter := "ALTER TABLE " + n.qualified(n.rows) + l.onCluster()
+	if l.ttl == 0 {
+		return append(steps, alter+" REMOVE TTL")
+	}
+	return append(steps, alter+" MODIFY TTL "+l.ttlExpression())
 }
 
 // widen returns the type that a column of type have gets so that it holds f: have itself, or have with null.
@@ -189,56 +223,83 @@ func (s *Store) exists(ctx context.Context) (bool, error) {
 	return found, nil
 }
 
-// describe returns the columns of what a table consists of, by name, and what its storage is sorted by.
-func (s *Store) describe(ctx context.Context, n names) (columns map[string][]dbColumn, sorting string, err error) {
+// described is what the database has of a table.
+type described struct {
+	columns         map[string][]dbColumn // by the name of what the table consists of
+	sorting, engine string                // of the storage; empty if there is none
+	ttl             time.Duration         // of the storage; 0: none, below 0: one that is not Freshet's
+}
+
+// describe looks at what a table consists of.
+func (s *Store) describe(ctx context.Context, n names) (*described, error) {
 	var table, name, typ, comment proto.ColStr
-	columns = map[string][]dbColumn{}
-	err = ask(ctx, s.server, &query{
+	d := &described{columns: map[string][]dbColumn{}}
+	err := ask(ctx, s.server, &query{
 		sql: "SELECT table, name, type, comment FROM system.columns WHERE database = {database:String} AND has({tables:Array(String)}, table) ORDER BY table, position",
 		params: []param{
-			stringParam("database", n.database), stringsParam("tables", []string{n.rows, n.all, n.view}),
+			stringParam("database", n.database), stringsParam("tables", []string{n.rows, n.ranges, n.all, n.view}),
 		},
 		result: proto.Results{{Name: "table", Data: &table}, {Name: "name", Data: &name}, {Name: "type", Data: &typ}, {Name: "comment", Data: &comment}},
 		block: func() error {
 			for i := range table.Rows() {
-				columns[table.Row(i)] = append(columns[table.Row(i)], dbColumn{name.Row(i), typ.Row(i), comment.Row(i)})
+				d.columns[table.Row(i)] = append(d.columns[table.Row(i)], dbColumn{name.Row(i), typ.Row(i), comment.Row(i)})
 			}
 			return nil
 		},
 	})
 	if err != nil {
-		return nil, "", fmt.Errorf("clickhouse: read the columns of %s: %w", n.view, err)
+		return nil, fmt.Errorf("clickhouse: read the columns of %s: %w", n.view, err)
 	}
-	var key proto.ColStr
+	var key, engine, full proto.ColStr
 	err = ask(ctx, s.server, &query{
-		sql:    "SELECT sorting_key FROM system.tables WHERE database = {database:String} AND name = {table:String}",
+		sql:    "SELECT sorting_key, engine, engine_full FROM system.tables WHERE database = {database:String} AND name = {table:String}",
 		params: []param{stringParam("database", n.database), stringParam("table", n.rows)},
-		result: proto.Results{{Name: "sorting_key", Data: &key}},
+		result: proto.Results{{Name: "sorting_key", Data: &key}, {Name: "engine", Data: &engine}, {Name: "engine_full", Data: &full}},
 		block: func() error {
-			sorting = key.First()
+			d.sorting, d.engine, d.ttl = key.First(), engine.First(), parseTTL(full.First())
 			return nil
 		},
 	})
 	if err != nil {
-		return nil, "", fmt.Errorf("clickhouse: read the sorting of %s: %w", n.rows, err)
+		return nil, fmt.Errorf("clickhouse: read the engine of %s: %w", n.rows, err)
 	}
-	return columns, sorting, nil
+	return d, nil
 }
+
+// parseTTL reads how long rows live from a table's full engine.
+func parseTTL(engine string) time.Duration {
+	_, tail, found := strings.Cut(engine, " TTL ")
+	if !found {
+		return 0
+	}
+	ours := ttlSeconds.FindStringSubmatch(tail)
+	if ours == nil {
+		return -1
+	}
+	n, err := strconv.ParseInt(ours[1], 10, 32)
+	if err != nil {
+		return -1
+	}
+	return time.Duration(n) * time.Second
+}
+
+// ttlSeconds finds the seconds in what ttlExpression writes, however the server formats it.
+var ttlSeconds = regexp.MustCompile(`^toDateTime\(least\(.*toIntervalSecond\((\d+)\)`)
 
 // load asks for the columns of the storage table, and remembers them.
 func (s *Store) load(ctx context.Context, t *offline.Table) ([]dbColumn, error) {
 	n := s.names(t)
-	have, _, err := s.describe(ctx, n)
+	have, err := s.describe(ctx, n)
 	if err != nil {
 		return nil, err
 	}
-	if len(have[n.rows]) == 0 {
+	if len(have.columns[n.rows]) == 0 {
 		return nil, fmt.Errorf("clickhouse: there is no table %s.%s; freshet apply, or a process with the role offline, creates it", n.database, n.rows)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.mu.forms[t.Name] = have[n.rows]
-	return have[n.rows], nil
+	s.mu.forms[t.Name] = have.columns[n.rows]
+	return have.columns[n.rows], nil
 }
 
 // columnsOf returns the columns of the storage table, from memory if they are known. A writer may go by what it remembers: the server

@@ -52,7 +52,7 @@ func TestTableFollowsItsDefinition(t *testing.T) {
 	url, _ := testenv.ClickHouse(t)
 	s := open(t, url, clickhouse.Options{})
 	tbl := small("events_trips")
-	if steps, err := s.Plan(t.Context(), tbl); err != nil || len(steps) != 2 {
+	if steps, err := s.Plan(t.Context(), tbl); err != nil || len(steps) != 3 {
 		t.Fatalf("plan of a new table: %q, %v", steps, err)
 	}
 	prepare := func(s *clickhouse.Store, tbl *offline.Table) {

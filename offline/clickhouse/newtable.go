@@ -36,7 +36,9 @@ const (
 var ErrNotReplaced = errors.New("there is another table or view of this name, which is not replaced: give the new table another name, or drop the other")
 
 // Names returns the names of what a table of the plane consists of: no other table may have them.
-func Names(t *offline.Table) []string { return []string{t.Name, t.Name + "_rows", t.Name + "_all"} }
+func Names(t *offline.Table) []string {
+	return []string{t.Name, t.Name + "_rows", t.Name + "_all", t.Name + rangesSuffix}
+}
 
 // CreateTable begins a table that Commit puts under a name, in place of one that was made alike. What an earlier one of the
 // name left that was killed goes: one that is being written at the same time fails.

@@ -15,9 +15,6 @@ type Options struct {
 	Logger *slog.Logger
 	// AllowDrop lets Prepare and Plan drop columns that the definition no longer has. Types are never narrowed.
 	AllowDrop bool
-	// Committed returns for each partition of a table's topic the offset below which its records have been written: what the
-	// sink's consumer group has committed. nil: Covered goes by the rows, and may count a range that is written in part.
-	Committed func(ctx context.Context, t *offline.Table) (map[int32]int64, error)
 }
 
 // Store is a plane's tables in one database. Its methods may be called from several goroutines at a time.
@@ -30,6 +27,7 @@ type Store struct {
 	mu struct {
 		sync.Mutex
 		forms map[string][]dbColumn // the columns of a storage table, once known
+		runs  map[runKey]run        // the last that this process wrote down
 	}
 }
 
@@ -40,7 +38,7 @@ func Open(c config.ClickHouse, o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{Options: o, conn: c, addr: addr, server: addr.open()}
-	s.mu.forms = map[string][]dbColumn{}
+	s.mu.forms, s.mu.runs = map[string][]dbColumn{}, map[runKey]run{}
 	return s, nil
 }
 
@@ -60,6 +58,6 @@ func (s *Store) Ping(ctx context.Context) error {
 
 // Resume knows nothing: rows do not tell where a range ended, for refused records have none. The consumer group's commit
 // decides, and the range that it records is written again under the same token.
-func (s *Store) Resume(context.Context, *offline.Table, string, int32) (next int64, pending *offline.Range, known bool, err error) {
-	return 0, nil, false, nil
+func (s *Store) Resume(context.Context, *offline.Table, string, []int32) (map[int32]offline.Place, error) {
+	return nil, nil
 }

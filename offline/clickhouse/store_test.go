@@ -1,7 +1,6 @@
 package clickhouse_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -305,11 +304,6 @@ func TestScanKeepsToItsQuery(t *testing.T) {
 	}
 	want := []offline.Range{{Topic: "backfill/old", Partition: 1, End: 10}, {Topic: "trips", Partition: 1, End: 1000}}
 	if got, err := s.Covered(t.Context(), tbl); err != nil || !slices.Equal(got, want) {
-		t.Errorf("covered %v, %v; want %v", got, err, want)
-	}
-	known := open(t, url, clickhouse.Options{Committed: func(context.Context, *offline.Table) (map[int32]int64, error) { return map[int32]int64{1: 900}, nil }})
-	want[1].End = 900
-	if got, err := known.Covered(t.Context(), tbl); err != nil || !slices.Equal(got, want) {
 		t.Errorf("covered %v, %v; want %v", got, err, want)
 	}
 	stop := errors.New("enough")

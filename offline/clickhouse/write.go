@@ -19,10 +19,10 @@ const maxMonths = 50
 
 // Write inserts the rows of a range, once however often it is called with the same range and rows: the insert carries a token
 // made of the range, and a server that has seen it drops the rows. What it has forgotten, or has only in part, the storage
-// table's engine and the view make one again.
+// table's engine and the view make one again. Then the range is written down as one that the table has whole.
 func (s *Store) Write(ctx context.Context, t *offline.Table, r offline.Range, b *offline.Batch) error {
 	if b.Len() == 0 {
-		return nil
+		return s.record(ctx, t, r, b)
 	}
 	have, err := s.columnsOf(ctx, t)
 	if err != nil {
@@ -50,7 +50,7 @@ func (s *Store) Write(ctx context.Context, t *offline.Table, r offline.Range, b 
 			return fmt.Errorf("clickhouse: insert %s: %w", r, err)
 		}
 	}
-	return nil
+	return s.record(ctx, t, r, b)
 }
 
 // portion is the rows of one insert: those of a month, or, month 0, all.

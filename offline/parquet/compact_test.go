@@ -80,7 +80,7 @@ func checkFilled(tb testing.TB, s *Store, t *offline.Table, want []row) {
 		tb.Fatalf("covers %s, %v", got, err)
 	}
 	for p := range int32(2) {
-		next, pending, known, err := s.Resume(tb.Context(), t, "shop.orders", p)
+		next, pending, known, err := resumeOne(tb.Context(), s, t, "shop.orders", p)
 		if next != 320 || pending != nil || !known || err != nil {
 			tb.Fatalf("partition %d goes on at %d, pending %v, known %v, %v", p, next, pending, known, err)
 		}
@@ -330,7 +330,7 @@ func TestForgetRemovesAnEntity(t *testing.T) {
 	if n, err := s.Forget(t.Context(), table, Match{Columns: []int{0}, Values: []feature.Value{user}}); n != 0 || err != nil {
 		t.Errorf("again: %d rows, %v", n, err)
 	}
-	next, pending, _, err := s.Resume(t.Context(), table, "shop.orders", 0)
+	next, pending, _, err := resumeOne(t.Context(), s, table, "shop.orders", 0)
 	if next != 500 || pending != nil || err != nil {
 		t.Errorf("goes on at %d, %v, %v", next, pending, err)
 	}

@@ -4,6 +4,7 @@
 //	<root>/<table>/dt=2026-01-31/<topic>-<partition>-<first>-<last>.parquet   rows of one range of offsets, of one day
 //	<root>/<table>/dt=2026-01-31/merged-<sequence>-<random>.parquet           rows of files that it replaced
 //	<root>/<table>/_empty/<topic>-<partition>-<first>-<last>                  a range whose records have no row
+//	<root>/<table>/_topic/<topic>                                             the id of the topic whose offsets these are
 //	<root>/<table>/_manifest/<sequence>.json                                  what is merged, what is replaced
 //	<root>/<table>/_retired/dt=…/…                                            replaced files, until their grace is over
 //	<root>/<table>/_tmp/…                                                     being written; never read

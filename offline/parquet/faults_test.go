@@ -46,7 +46,7 @@ func runWriter(url string) error {
 	}
 	var next [writerParts]int64
 	for p := range int32(writerParts) {
-		n, pending, _, err := s.Resume(ctx, table, "shop.orders", p)
+		n, pending, _, err := resumeOne(ctx, s, table, "shop.orders", p)
 		if err != nil {
 			return err
 		}

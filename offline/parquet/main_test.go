@@ -199,3 +199,24 @@ func fastDir(tb testing.TB) string {
 	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
 	return dir
 }
+
+// resumeOne is Resume of one partition.
+func resumeOne(ctx context.Context, s *Store, t *offline.Table, topic string, num int32) (next int64, pending *offline.Range, known bool, err error) {
+	places, err := s.Resume(ctx, t, topic, []int32{num})
+	p, known := places[num]
+	return p.Next, p.Pending, known, err
+}
+
+// TestATableKnowsItsTopic: the first id that it is told stays.
+func TestATableKnowsItsTopic(t *testing.T) {
+	s, err := Open(t.Context(), config.Secret("file://"+t.TempDir()), Options{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for _, c := range []struct{ topic, id, want string }{{"shop.orders", "a1", "a1"}, {"shop.orders", "b2", "a1"}, {"other", "b2", "b2"}} {
+		if got, err := s.Identify(t.Context(), testTable(), c.topic, c.id); err != nil || got != c.want {
+			t.Errorf("%s with id %s: %q, %v; want %q", c.topic, c.id, got, err, c.want)
+		}
+	}
+}

@@ -191,7 +191,7 @@ func (m *manifest) replace(now time.Time, old []*dataFile, merged []mergedFile) 
 			covered = append(covered, f.rng)
 		}
 	}
-	m.Covered = footerRanges(join(covered))
+	m.Covered = footerRanges(offline.Join(covered))
 }
 
 // cover adds ranges without rows.
@@ -199,5 +199,5 @@ func (m *manifest) cover(ranges []offline.Range) {
 	for _, r := range m.Covered {
 		ranges = append(ranges, offline.Range(r))
 	}
-	m.Covered = footerRanges(join(ranges))
+	m.Covered = footerRanges(offline.Join(ranges))
 }

@@ -18,6 +18,7 @@ const (
 	manifestDir  = "_manifest"
 	retiredDir   = "_retired"
 	emptyDir     = "_empty"
+	topicDir     = "_topic"
 	tempDir      = "_tmp"
 )
 

@@ -1,7 +1,6 @@
 package parquet
 
 import (
-	"cmp"
 	"slices"
 
 	"github.com/freshet-io/freshet/offline"
@@ -14,24 +13,6 @@ type partition struct {
 }
 
 func partitionOf(r offline.Range) partition { return partition{r.Topic, r.Partition} }
-
-func compareRanges(a, b offline.Range) int {
-	return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.First, b.First), cmp.Compare(b.End, a.End))
-}
-
-// join returns the ranges sorted, those that meet or overlap as one.
-func join(ranges []offline.Range) []offline.Range {
-	slices.SortFunc(ranges, compareRanges)
-	var out []offline.Range
-	for _, r := range ranges {
-		if n := len(out) - 1; n >= 0 && partitionOf(out[n]) == partitionOf(r) && r.First <= out[n].End {
-			out[n].End = max(out[n].End, r.End)
-			continue
-		}
-		out = append(out, r)
-	}
-	return out
-}
 
 // subtract returns what of r none of taken has; taken are joined ranges of r's partition.
 func subtract(r offline.Range, taken []offline.Range) []offline.Range {

@@ -46,7 +46,7 @@ func (s *Store) rewrite(ctx context.Context, table string, base int64, files []*
 		if err := m.run(ctx, fw); err != nil {
 			return err
 		}
-		return fw.finish(join(m.ranges), []day{d})
+		return fw.finish(offline.Join(m.ranges), []day{d})
 	})
 	if err != nil {
 		return nil, 0, err

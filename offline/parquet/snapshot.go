@@ -178,7 +178,7 @@ func sort(table string, l *listing) *snapshot {
 			st.days[p.day] = true
 		}
 	}
-	slices.SortFunc(sn.ranges, func(a, b *stored) int { return compareRanges(a.Range, b.Range) })
+	slices.SortFunc(sn.ranges, func(a, b *stored) int { return offline.CompareRanges(a.Range, b.Range) })
 	return sn
 }
 
@@ -254,7 +254,7 @@ func (sn *snapshot) resolve() {
 			have[n].End = keep[0].End // as nearly always: it goes on where the one before ended
 			return
 		}
-		taken[p] = join(append(have, keep...))
+		taken[p] = offline.Join(append(have, keep...))
 	}
 	for _, st := range sn.ranges {
 		if st.replaced {
@@ -296,5 +296,5 @@ func (sn *snapshot) covered() []offline.Range {
 			out = append(out, st.Range)
 		}
 	}
-	return join(out)
+	return offline.Join(out)
 }

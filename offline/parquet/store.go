@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -79,6 +80,17 @@ func (s *Store) Prepare(ctx context.Context, t *offline.Table) error {
 	if err := s.place.sweep(ctx, t.Name, func(_ string, modified time.Time) bool { return modified.Before(stray) }); err != nil {
 		return err
 	}
+	_, err := s.Plan(ctx, t)
+	return err
+}
+
+// Plan checks as Prepare does. There are no statements, ever.
+func (s *Store) Plan(ctx context.Context, t *offline.Table) ([]string, error) {
+	return nil, s.fits(ctx, t)
+}
+
+// fits refuses a definition of which the newest file has a column of another type: an offline.ErrDiffers.
+func (s *Store) fits(ctx context.Context, t *offline.Table) error {
 	l, err := s.listTable(ctx, t.Name)
 	if err != nil {
 		return err
@@ -101,37 +113,52 @@ func (s *Store) Prepare(ctx context.Context, t *offline.Table) error {
 		return err
 	}
 	if _, err := layoutOf(t).union(info.layout); err != nil {
-		return fmt.Errorf("table %s: %s: %w", t.Name, s.place.url(t.Name+"/"+newest.path), err)
+		return fmt.Errorf("%w: table %s: %s: %w", offline.ErrDiffers, t.Name, s.place.url(t.Name+"/"+newest.path), err)
 	}
 	return nil
 }
 
-// Resume says what the files know of a partition, see P2 to P4. It first removes what a writer of the partition that died
-// left half written: the caller is its writer now.
-func (s *Store) Resume(ctx context.Context, t *offline.Table, topic string, num int32) (next int64, pending *offline.Range, known bool, err error) {
-	p := partition{topic, num}
+// Identify returns the id of the topic of which the table has offsets; it is id from now on if none was known. It is the content of an
+// object, so that whatever becomes of files, it is known which offsets they have.
+func (s *Store) Identify(ctx context.Context, t *offline.Table, topic, id string) (string, error) {
+	name := t.Name + "/" + topicDir + "/" + escapeTopic(topic)
+	err := s.place.createNew(ctx, name, []byte(id))
+	if !errors.Is(err, errExists) {
+		return id, err
+	}
+	known, err := s.readAll(ctx, name)
+	return string(known), err
+}
+
+// Resume says what the files know of partitions, see P2 to P4. It first removes what writers of the partitions that died
+// left half written: the caller is their writer now.
+func (s *Store) Resume(ctx context.Context, t *offline.Table, topic string, nums []int32) (map[int32]offline.Place, error) {
+	ours := func(p partition) bool { return p.topic == topic && slices.Contains(nums, p.num) }
 	if err := s.place.sweep(ctx, t.Name, func(name string, _ time.Time) bool {
 		r, ok := parseRangeName(strings.TrimSuffix(name, extension))
-		return ok && partitionOf(r) == p
+		return ok && ours(partitionOf(r))
 	}); err != nil {
-		return 0, nil, false, err
+		return nil, err
 	}
 	sn, err := s.snapshot(ctx, t.Name)
 	if err != nil {
-		return 0, nil, false, err
+		return nil, err
 	}
+	out := map[int32]offline.Place{}
 	for _, r := range sn.covered() {
-		if partitionOf(r) == p {
-			next, known = max(next, r.End), true
+		if ours(partitionOf(r)) {
+			out[r.Partition] = offline.Place{Next: max(out[r.Partition].Next, r.End)}
 		}
 	}
 	for _, st := range sn.ranges {
-		if partitionOf(st.Range) == p && !st.complete && st.First >= next {
+		p := out[st.Partition]
+		if ours(partitionOf(st.Range)) && !st.complete && st.First >= p.Next && p.Pending == nil {
 			r := st.Range
-			return next, &r, true, nil
+			p.Pending = &r
+			out[st.Partition] = p
 		}
 	}
-	return next, nil, known, nil
+	return out, nil
 }
 
 // Covered returns for each partition of each topic the offsets whose records the table has whole. Where offsets in between

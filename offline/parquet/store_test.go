@@ -132,7 +132,7 @@ func TestResumeFinishesAHalfWrittenRange(t *testing.T) {
 				rows = append(rows, rowsIn(rowsOf(second, 4))...)
 			}
 			same(t, scanAll(t, s, table, offline.Query{Columns: allColumns(table)}), sortedRows(rows))
-			next, pending, known, err := s.Resume(t.Context(), table, "shop.orders", 1)
+			next, pending, known, err := resumeOne(t.Context(), s, table, "shop.orders", 1)
 			if next != wantNext || fmt.Sprint(pending) != wantPending || !known || err != nil {
 				t.Fatalf("with %d files of 4: goes on at %d, pending %v, known %v, %v", there, next, pending, known, err)
 			}
@@ -141,13 +141,13 @@ func TestResumeFinishesAHalfWrittenRange(t *testing.T) {
 			}
 			mustWrite(t, s, table, second, rowsOf(second, 4))
 			same(t, scanAll(t, s, table, offline.Query{Columns: allColumns(table)}), sortedRows(append(rowsIn(rowsOf(first, 2)), rowsIn(rowsOf(second, 4))...)))
-			if next, pending, _, err := s.Resume(t.Context(), table, "shop.orders", 1); next != 130 || pending != nil || err != nil {
+			if next, pending, _, err := resumeOne(t.Context(), s, table, "shop.orders", 1); next != 130 || pending != nil || err != nil {
 				t.Fatalf("finished: goes on at %d, pending %v, %v", next, pending, err)
 			}
 		}
 	}
 	s := openDisk(t, fastDir(t))
-	if next, pending, known, err := s.Resume(t.Context(), testTable(), "shop.orders", 9); next != 0 || pending != nil || known || err != nil {
+	if next, pending, known, err := resumeOne(t.Context(), s, testTable(), "shop.orders", 9); next != 0 || pending != nil || known || err != nil {
 		t.Errorf("of a partition without files: %d, %v, %v, %v", next, pending, known, err)
 	}
 }

@@ -15,7 +15,8 @@
 //   - O3 A partition has at most one range under way, and ranges follow each other without gaps. What is committed is whole.
 //   - O4 Commits happen only while rebalances are held up, so only for partitions that are this member's. A member that was
 //     thrown out may still be writing a range: it is the recorded one, which its successor writes too.
-//   - O5 Offsets that the topic has lost stop the partition, and say how many; they are gone past only where that was asked
+//   - O5 A topic that was deleted and created again is another one: a store notes the id of the topic it was filled from, and
+//     no partition of another is read. Offsets that the topic has lost stop the partition, and say how many; they are gone past only where that was asked
 //     for.
 //   - O6 What waits is bounded: beyond the budget, which all tables of a process share, batches are cut short; beyond it
 //     still, fetching pauses. A store that is away is tried again forever, with the same range.

@@ -2,12 +2,16 @@ package sink
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/freshet-io/freshet/internal/kafka"
 	"github.com/freshet-io/freshet/offline"
 )
 
@@ -25,11 +29,15 @@ func (c *consumer) place(ctx context.Context, offsets map[string]map[int32]kgo.O
 		c.fail("resume", err)
 		return nil, err
 	}
+	places, recreated, err := c.known(ctx, log, slices.Sorted(maps.Keys(assigned)))
+	if err != nil {
+		c.fail("resume", err)
+		return nil, err
+	}
 	for id := range assigned {
-		p, err := c.resume(ctx, id, log)
-		if err != nil {
-			c.fail("resume", err)
-			return nil, err
+		p := c.resume(id, log, places)
+		if recreated != nil {
+			p.stopped = recreated
 		}
 		at := max(p.next, log.start[id])
 		if p.stopped != nil {
@@ -46,8 +54,30 @@ func (c *consumer) place(ctx context.Context, offsets map[string]map[int32]kgo.O
 	return offsets, nil
 }
 
-// survey is what Kafka says of the topic's partitions.
+// known asks the store what it has of partitions. recreated says that it has offsets of another topic of the same name: then nothing
+// can be gone on with.
+func (c *consumer) known(ctx context.Context, log *survey, partitions []int32) (places map[int32]offline.Place, recreated, err error) {
+	topic := c.t.Source.Topic
+	if log.id != "" { // brokers before 2.8 give topics no ids
+		filled, err := c.Store.Identify(ctx, c.t, topic, log.id)
+		if err != nil {
+			return nil, nil, fmt.Errorf("find which topic the table has records of: %w", err)
+		}
+		if filled != log.id {
+			return nil, fmt.Errorf("topic %s was deleted and created again since table %s was filled: its offsets have started again, and new records "+
+				"would be taken for those that the table has. Give the source a new name for a new table", topic, c.t.Name), nil
+		}
+	}
+	places, err = c.Store.Resume(ctx, c.t, topic, partitions)
+	if err != nil {
+		return nil, nil, fmt.Errorf("find where %s goes on: %w", topic, err)
+	}
+	return places, nil, nil
+}
+
+// survey is what Kafka says of the topic and its partitions.
 type survey struct {
+	id         string // empty: it has none
 	start, end map[int32]int64
 	told       kadm.OffsetResponses
 }
@@ -56,6 +86,13 @@ func (c *consumer) survey(ctx context.Context) (*survey, error) {
 	adm := kadm.NewClient(c.cl)
 	topic := c.t.Source.Topic
 	s := &survey{start: map[int32]int64{}, end: map[int32]int64{}}
+	described, err := kafka.DescribeTopic(ctx, adm, topic)
+	if err != nil {
+		return nil, err
+	}
+	if described.ID != [16]byte{} {
+		s.id = hex.EncodeToString(described.ID[:])
+	}
 	starts, err1 := adm.ListStartOffsets(ctx, topic)
 	ends, err2 := adm.ListCommittedOffsets(ctx, topic)
 	var err3 error
@@ -72,21 +109,19 @@ func (c *consumer) survey(ctx context.Context) (*survey, error) {
 }
 
 // resume decides by O2: what the store knows, else what the group was told, else where the source says a first start begins.
-func (c *consumer) resume(ctx context.Context, id int32, log *survey) (*part, error) {
+func (c *consumer) resume(id int32, log *survey, places map[int32]offline.Place) *part {
 	topic := c.t.Source.Topic
 	p := &part{id: id, high: log.end[id], told: mark{offset: -1}}
-	next, pending, known, err := c.Store.Resume(ctx, c.t, topic, id)
-	if err != nil {
-		return nil, fmt.Errorf("find where %s/%d goes on: %w", topic, id, err)
-	}
+	place, known := places[id]
 	told, has := log.told.Lookup(topic, id)
 	if has && (told.Err != nil || told.At < 0) {
 		has = false
 	}
 	if has {
+		var err error
 		if p.told, err = parseMark(told.At, told.Metadata); err != nil {
 			p.stopped = err
-			return p, nil
+			return p
 		}
 	}
 	recorded := func() *offline.Range {
@@ -96,24 +131,24 @@ func (c *consumer) resume(ctx context.Context, id int32, log *survey) (*part, er
 		return &offline.Range{Topic: topic, Partition: id, First: p.told.offset, End: p.told.end}
 	}
 	switch {
-	case pending != nil:
-		p.next, p.redo = pending.First, pending
+	case place.Pending != nil:
+		p.next, p.redo = place.Pending.First, place.Pending
 	case known:
-		p.next = next
-		if r := recorded(); r != nil && r.First == next {
+		p.next = place.Next
+		if r := recorded(); r != nil && r.First == place.Next {
 			p.redo = r
 		}
 	case has:
 		p.next, p.redo = p.told.offset, recorded()
 	case c.t.Source.StartAt == "latest" && c.t.View == nil:
 		p.next = log.end[id]
-		return p, nil
+		return p
 	default:
 		p.next = log.start[id]
-		return p, nil
+		return p
 	}
 	c.checkLog(p, log)
-	return p, nil
+	return p
 }
 
 // checkLog stops a partition whose records are gone (O5), or goes past the gap.

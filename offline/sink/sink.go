@@ -22,10 +22,11 @@ import (
 type Store interface {
 	// Prepare creates or migrates the table: columns are added, nothing is dropped or narrowed.
 	Prepare(ctx context.Context, t *offline.Table) error
-	// Resume says what the store itself knows of a partition: next is the first offset that no complete range covers, and
-	// pending a range that is written in part and must be written again, exactly so, before anything else. known is false if
-	// the store cannot tell or has nothing of the partition: then the group's commit decides.
-	Resume(ctx context.Context, t *offline.Table, topic string, partition int32) (next int64, pending *offline.Range, known bool, err error)
+	// Identify returns the id of the topic of which the table has offsets; it is id from now on if none was known.
+	Identify(ctx context.Context, t *offline.Table, topic, id string) (string, error)
+	// Resume says what the store itself knows of partitions, at one moment. Of one that it does not return it cannot tell, or has
+	// nothing: then the group's commit decides.
+	Resume(ctx context.Context, t *offline.Table, topic string, partitions []int32) (map[int32]offline.Place, error)
 	// Write stores the rows of a range, once however often it is called with the same range and rows. Rows are in offset
 	// order; there may be none. They are valid until Write returns.
 	Write(ctx context.Context, t *offline.Table, r offline.Range, b *offline.Batch) error

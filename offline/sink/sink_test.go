@@ -81,6 +81,7 @@ type memoryStore struct {
 	mu     sync.Mutex
 	ranges map[offline.Range][]string // rows by the range that they were written with
 	wrong  []string
+	topic  string                             // its id
 	script func(r offline.Range, n int) fault // what becomes of the nth write, from 0
 	writes int
 }
@@ -98,8 +99,17 @@ const (
 
 func (s *memoryStore) Prepare(context.Context, *offline.Table) error { return nil }
 
-func (s *memoryStore) Resume(context.Context, *offline.Table, string, int32) (int64, *offline.Range, bool, error) {
-	return 0, nil, false, nil
+func (s *memoryStore) Resume(context.Context, *offline.Table, string, []int32) (map[int32]offline.Place, error) {
+	return nil, nil
+}
+
+func (s *memoryStore) Identify(_ context.Context, _ *offline.Table, _, id string) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.topic == "" {
+		s.topic = id
+	}
+	return s.topic, nil
 }
 
 func (s *memoryStore) Write(ctx context.Context, _ *offline.Table, r offline.Range, b *offline.Batch) error {

@@ -292,7 +292,8 @@ func trainingSet(t *testing.T, s *servingPath, v *config.View, name string, rows
 	return out.values
 }
 
-// near compares exact values exactly, and sums of floats within their rounding.
+// near compares exact values exactly, and sums of floats within their stated rounding: 1e-12 of the sum of the absolute values, which is
+// no less than that of the values, and 1e-9 for variances.
 func near(f *config.Feature, a, b *feature.Value) bool {
 	if a.Equal(b) {
 		return true
@@ -301,7 +302,9 @@ func near(f *config.Feature, a, b *feature.Value) bool {
 		return false
 	}
 	switch f.Aggregate {
-	case "sum", "mean", "variance", "stddev":
+	case "sum", "mean":
+		return math.Abs(a.Float64()-b.Float64()) <= 1e-12*max(1, math.Abs(b.Float64()))
+	case "variance", "stddev":
 		return math.Abs(a.Float64()-b.Float64()) <= 1e-9*max(1, math.Abs(b.Float64()))
 	}
 	return false

@@ -22,6 +22,19 @@ ORDER BY (`driver`, `shift`, `_event_time`, `_topic`, `_partition`, `_offset`)
 TTL toDateTime(least(`_event_time`, toDateTime64('2100-01-01 00:00:00', 6, 'UTC'))) + toIntervalSecond(7776000)
 COMMENT 'Storage of events_trips: a row may be here twice for a while. Read events_trips.';
 
+CREATE TABLE IF NOT EXISTS `features`.`events_trips_ranges` ON CLUSTER `main`
+(
+    _topic LowCardinality(String),
+    _partition Int32,
+    _first Int64,
+    _end Int64,
+    _topic_id String COMMENT 'of the one row of a topic whose partition is -1: the topic that the table is filled from',
+    _oldest Int64 COMMENT 'event time of the oldest row, microseconds since 1970; the largest number if there is none'
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/all/features/events_trips_ranges', '{shard}-{replica}', _end)
+ORDER BY (_topic, _partition, _first)
+COMMENT 'Which offsets of each partition events_trips has whole: from _first, below the largest _end.';
+
 CREATE TABLE IF NOT EXISTS `features`.`events_trips_all` ON CLUSTER `main` AS `features`.`events_trips_rows`
 ENGINE = Distributed(`main`, `features`, `events_trips_rows`, cityHash64(`driver`, `shift`));
 

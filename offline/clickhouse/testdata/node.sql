@@ -21,6 +21,19 @@ PRIMARY KEY (`driver`, `shift`, `_event_time`)
 ORDER BY (`driver`, `shift`, `_event_time`, `_topic`, `_partition`, `_offset`)
 COMMENT 'Storage of events_trips: a row may be here twice for a while. Read events_trips.';
 
+CREATE TABLE IF NOT EXISTS `features`.`events_trips_ranges`
+(
+    _topic LowCardinality(String),
+    _partition Int32,
+    _first Int64,
+    _end Int64,
+    _topic_id String COMMENT 'of the one row of a topic whose partition is -1: the topic that the table is filled from',
+    _oldest Int64 COMMENT 'event time of the oldest row, microseconds since 1970; the largest number if there is none'
+)
+ENGINE = ReplacingMergeTree(_end)
+ORDER BY (_topic, _partition, _first)
+COMMENT 'Which offsets of each partition events_trips has whole: from _first, below the largest _end.';
+
 CREATE OR REPLACE VIEW `features`.`events_trips`
 (
     `driver` String COMMENT 'who drove',
