@@ -96,8 +96,8 @@ func TestWhatIsExpected(t *testing.T) {
 
 func TestWhatIsNot(t *testing.T) {
 	for _, c := range []struct{ expect, want string }{
-		{"    expect: []\n", "not expected: firing of inputs at 1h20m, class values, group orders, columns [spend_1d]"},
-		{"    expect: [{status: firing, before: 75m}, {status: resolved}]\n", "expect[0]: expected was before 1h15m; sent was firing of inputs at 1h20m"},
+		{"    expect: []\n", "not expected: firing of inputs at 1h25m, class values, group orders, columns [spend_1d]"},
+		{"    expect: [{status: firing, before: 80m}, {status: resolved}]\n", "expect[0]: expected was before 1h20m; sent was firing of inputs at 1h25m"},
 		{"    expect: [{status: firing, class: availability, columns: [last_country]}, {status: resolved}]\n", "expect[0]: expected was class availability; sent was|expect[0]: expected was columns [last_country]; sent was"},
 		{"    expect: [{status: firing}, {status: resolved}, {status: firing, after: 3h}]\n", "expect[2]: firing of inputs, after 3h was not sent"},
 		{"    expect: [{status: firing, group: trips}, {status: resolved}]\n", `expect[0]: expected was group "trips"`},

@@ -24,10 +24,10 @@
 //     changed then, the nearest earlier one in which it had not, as far as panes are kept (three windows
 //     more than `against`); if there is none, the first one after all: what has been so for so long is the new normal.
 //   - W6 State is a set of keyed records: fed to Restore in any order they give the same Watch.
-//   - W7 How much rows depend on each other is learnt from the last 24 disjoint windows in which the series had not changed,
-//     divided into four parts each, and taken for both sides of a comparison; a baseline of live inferences knows it of
-//     itself. Until four such windows are there, each side's own panes have to do, and a baseline's rows count as
-//     independent. A drift that has become the new normal is learnt anew.
+//   - W7 How much rows depend on each other is estimated from a window's own panes, or what a baseline of the live stream
+//     says of it. What the last 24 disjoint windows without a change show is kept, and not judged by: over a year of
+//     flights it took a feature that was served in another unit for variation. What depends on more than a window is
+//     therefore underestimated.
 //   - W8 Windows are judged by labels in a lane of their own, first when inferences and labels have been joined up to its end
 //     and its grace, then again, once a step at most, with a higher revision as labels come, until its end and the labels' horizon. The
 //     alerts count a window once, in the order of ends: as of the first revision whose coverage is enough, or, if a later window

@@ -14,6 +14,7 @@ import (
 	"github.com/freshet-io/freshet/monitors/distance"
 	"github.com/freshet-io/freshet/monitors/drift"
 	"github.com/freshet-io/freshet/monitors/profile"
+	"github.com/freshet-io/freshet/monitors/significance"
 )
 
 // lowerCutoff is the part of its threshold under which an effect is well again: between the two nothing changes.
@@ -330,15 +331,11 @@ func (w *Watch) compare(m *monitor, b *baseline.Baseline, cur *window) ([]*compa
 			}
 			if ref := b.Profile(at, slice); m.Skew && ref != nil {
 				cmp := &comparison{series: alert.Series{Kind: alert.Skew, Column: c.name, Slice: slice}, column: c, window: cur.Window, against: "baseline " + b.Name}
-				known := m.spread(b, slice, at)
-				own := known
+				var known *significance.Dispersion
 				if d := b.Columns[at].Dispersion; d != nil && slice == "" {
-					own = d // the baseline is of the live stream, and knows best how it varies
-					if known == nil {
-						known = d
-					}
+					known = d // the baseline is of the live stream, and knows best how it varies
 				}
-				if err := w.one(m, cmp, drift.Side{Profile: ref, Known: own}, drift.Side{Profile: side.Profile, Panes: side.Panes, Known: known}); err != nil {
+				if err := w.one(m, cmp, drift.Side{Profile: ref, Known: known}, drift.Side{Profile: side.Profile, Panes: side.Panes, Known: known}); err != nil {
 					return nil, err
 				}
 				out = append(out, cmp)
@@ -349,7 +346,6 @@ func (w *Watch) compare(m *monitor, b *baseline.Baseline, cur *window) ([]*compa
 				if err != nil {
 					return nil, err
 				}
-				ref.Known, side.Known = m.spread(b, slice, at), m.spread(b, slice, at)
 				if err := w.one(m, cmp, ref, side); err != nil {
 					return nil, err
 				}
