@@ -294,8 +294,8 @@ func flightsMonitoring(t *testing.T, p *Plane) {
 	if q := mon.Quality; len(q) != 2 || q[0] != (QualityCheck{"null_share", 0.1}) || q[1].Name != "unseen" {
 		t.Errorf("quality %+v", q)
 	}
-	if *mon.Volume != (Volume{0.6, 3}) {
-		t.Errorf("volume %+v", mon.Volume)
+	if f := mon.Freshness[0]; *mon.Volume != (Volume{0.6, 3}) || f.Source.Schema[f.By].Name != "origin" || f.MaxAge != 6*time.Hour || !f.Stream {
+		t.Errorf("volume %+v, freshness %+v", mon.Volume, f)
 	}
 	if own := mon.Columns[1]; own.Method != "psi" || own.Threshold != 0.2 || mon.Columns[0].Method != "jensen_shannon" || mon.Channels[0].Kind != "webhook" {
 		t.Errorf("columns %+v", mon.Columns)
@@ -312,7 +312,10 @@ func TestChecksHaveDefaults(t *testing.T) {
 	if len(m.Quality) != len(qualityTable) || m.Quality[0] != (QualityCheck{"null_share", 0.05}) {
 		t.Errorf("quality %+v", m.Quality)
 	}
-	if *m.Volume != (Volume{0.5, 4}) || m.Bins == nil {
+	if *m.Volume != (Volume{0.5, 4}) || m.Freshness[0].By != -1 || m.Freshness[0].Stream || m.Bins == nil {
 		t.Errorf("%+v, volume %+v", m, m.Volume)
+	}
+	if only := p.Monitors[1]; only.Bins != nil || len(only.Quality) > 0 || only.Volume != nil {
+		t.Errorf("a monitor of freshness alone needs no baseline: %+v", only)
 	}
 }

@@ -135,8 +135,9 @@ type Monitor struct {
 	For         int // disjoint windows in a row
 	Channels    []*Channel
 
-	Quality []QualityCheck // none: not checked
-	Volume  *Volume        // nil: not checked
+	Quality   []QualityCheck // none: not checked
+	Volume    *Volume        // nil: not checked
+	Freshness []Freshness    // none: not checked
 }
 
 // BinsName is the name of Bins, empty if there is none.

@@ -1,12 +1,17 @@
 package config
 
-import "time"
+import (
+	"time"
+
+	"github.com/freshet-io/freshet/internal/feature"
+)
 
 // The defaults and bounds of checks.
 const (
 	defaultVolumeThreshold = 0.5
 	defaultVolumeWeeks     = 4
 	maxVolumeWeeks         = 52
+	maxAge                 = 366 * 24 * time.Hour
 )
 
 // qualityTable is the checks of data quality, their defaults, and where a definition has them.
@@ -61,6 +66,28 @@ func (r *resolver) volume(s *monitorSpec, m *Monitor) {
 	m.Volume = v
 }
 
+func (r *resolver) freshness(s *monitorSpec, m *Monitor) {
+	seen := names{kind: "freshness of source"}
+	for i := range s.Freshness {
+		f := &s.Freshness[i]
+		src, ok := lookup(r, f.Source, r.sources, &r.sourceNames)
+		if !seen.add(r.issues, f.Source) || !ok {
+			continue
+		}
+		out := Freshness{Source: src, By: r.fieldIndex(f.By, src), Stream: f.AsOf.V == "stream"}
+		if out.By >= 0 && src.Schema[out.By].Type != feature.String {
+			r.errorf(f.By.Pos, "freshness.by must be a string; field %q of source %s is a %s", f.By.V, src.Name, src.Schema[out.By].Type)
+		}
+		if out.Stream && !f.By.Set {
+			r.errorf(f.AsOf.Pos, "as_of: stream measures by the newest event of the source, which is never old: name a field in by")
+		}
+		if r.interval("max_age", f.MaxAge, time.Second, maxAge, &out.MaxAge) && out.MaxAge%time.Second != 0 {
+			r.errorf(f.MaxAge.Pos, "max_age must be whole seconds")
+		}
+		m.Freshness = append(m.Freshness, out)
+	}
+}
+
 // checks resolves what a monitor watches besides distances; its window is resolved.
 func (r *resolver) checks(s *monitorSpec, m *Monitor) {
 	if s.Quality != nil {
@@ -69,4 +96,5 @@ func (r *resolver) checks(s *monitorSpec, m *Monitor) {
 	if s.Volume != nil {
 		r.volume(s, m)
 	}
+	r.freshness(s, m)
 }

@@ -149,6 +149,7 @@ var monitorChecks = []struct {
 	{"quality", func(s *monitorSpec) bool { return s.Quality != nil }},
 	{"volume", func(s *monitorSpec) bool { return s.Volume != nil }},
 	{"performance", func(s *monitorSpec) bool { return s.Performance != nil }},
+	{"freshness", func(s *monitorSpec) bool { return len(s.Freshness) > 0 }},
 }
 
 func (r *resolver) monitorChecks(s *monitorSpec) {

@@ -1,5 +1,7 @@
 package config
 
+import "time"
+
 type qualitySpec struct {
 	Pos
 	NullShare  At[float64] `yaml:"null_share" doc:"How far the share of nulls may rise. Default: 0.05 if none is given, else off."`
@@ -13,4 +15,11 @@ type volumeSpec struct {
 	Pos
 	Threshold At[float64] `yaml:"threshold" doc:"Relative change that is too much; above 1 only a rise can be. Default: 0.5."`
 	Weeks     At[int]     `yaml:"weeks" doc:"How many earlier weeks are compared with. Default: 4."`
+}
+
+type freshnessSpec struct {
+	Source At[string]        `yaml:"source" doc:"The source whose events are read." required:"true"`
+	By     At[string]        `yaml:"by" doc:"A string field of the source, whose values are judged each."`
+	MaxAge At[time.Duration] `yaml:"max_age" doc:"How old the newest event may be." required:"true"`
+	AsOf   At[string]        `yaml:"as_of" doc:"What ages are measured by: the clock, or the newest event of the whole source, as for sources that are replayed. Default: clock." enum:"clock,stream"`
 }

@@ -70,6 +70,7 @@ type monitorSpec struct {
 	Volume      *volumeSpec          `yaml:"volume" doc:"Compares the inferences of each hour with those of the same hour of earlier weeks."`
 	ValueSkew   *valueSkewSpec       `yaml:"value_skew" doc:"Compares what the model was served with what the offline path computes for the same entities and times, window by window of the monitor's other checks."`
 	Performance *performanceSpec     `yaml:"performance" doc:"Holds the model's quality, measured by its labels, to limits."`
+	Freshness   []freshnessSpec      `yaml:"freshness" doc:"How old the newest events of sources may be."`
 	Numeric     At[string]           `yaml:"numeric" doc:"Distance for numeric features. Default: jensen_shannon." enum:"jensen_shannon,psi,ks,wasserstein,hellinger,chi_square,total_variation,l_infinity"`
 	Categorical At[string]           `yaml:"categorical" doc:"Distance for categorical features. Default: jensen_shannon." enum:"jensen_shannon,psi,hellinger,chi_square,total_variation,l_infinity"`
 	Threshold   At[float64]          `yaml:"threshold" doc:"Effect size that is too much, after bias correction. Default: 0.1."`
