@@ -12,7 +12,7 @@ import (
 const Unknown = math.MinInt64
 
 // Delta is what a profiler has counted between two commits, or, without panes, that time has passed; or what others have
-// found out, as checks.
+// found out, as checks, or how new the events of sources are.
 type Delta struct {
 	Clock    int64  // the profiler's clock, microseconds UTC
 	Total    int32  // how many partitions the inference topic has, whoever reads them
@@ -22,9 +22,10 @@ type Delta struct {
 	Build    int64
 	Panes    []PaneDelta
 	// Strays are inferences of versions that have no baseline, by version.
-	Strays []Stray
-	Checks []Check
-	Joined *Joined // what a joiner has brought about; nil in a profiler's
+	Strays  []Stray
+	Checks  []Check
+	Sources []SourceDelta // whose freshness is watched
+	Joined  *Joined       // what a joiner has brought about; nil in a profiler's
 }
 
 // Joined is what joining labels with inferences has changed, between two commits, of the ids of one partition.
@@ -65,20 +66,26 @@ type Stray struct {
 // maxPartitions bounds what a record can make a reader believe of a topic.
 const maxPartitions = 100_000
 
-// deltaVersion is the first byte of an encoded Delta that has joined panes, 2 of one that has only checks, 1 of one with neither. The rest: clock (varint), total (uvarint),
-// the number of marks and for each its partition (uvarint) and watermark (varint), pane (varint), baseline (a uvarint length and its
-// bytes), build (varint), the number of panes and for each its start (varint), slice, rows (uvarint) and columns (their number, and
-// the length and bytes of each), the number of strays and for each its version and rows; from version 2 on the number of checks and for
-// each the length and bytes of its JSON; in version 3 the partition and total of the ids (uvarints), time and build (varints), and the
-// number of joined panes, each its start (varint), slice, and the length and bytes of its sums.
-const deltaVersion = 3
+// deltaVersion is the first byte of an encoded Delta that has sources, 3 of one that has joined panes and no sources, 2 of one
+// that has checks alone, 1 of one that has none of them, so that earlier readers read all that they can know of. The rest: clock
+// (varint), total (uvarint), the number of marks and for each its partition (uvarint) and watermark (varint), pane (varint), baseline
+// (a uvarint length and its bytes), build (varint), the number of panes and for each its start (varint), slice, rows (uvarint) and
+// columns (their number, and the length and bytes of each), the number of strays and for each its version and rows; from version 2
+// on the number of checks and for each the length and bytes of its JSON; in version 3, and in version 4 after a byte 1 (0: nothing
+// was joined), the partition and total of the ids (uvarints), time and build (varints), and the number of joined panes, each its
+// start (varint), slice, and the length and bytes of its sums; in version 4 the number of sources and for each its name, partitions
+// (uvarint), the number of marks and for each its partition (uvarint), newest time and whole time (varints), and the number of
+// slices and for each its name and newest time (varint).
+const deltaVersion = 4
 
 // AppendBinary appends the delta's encoding. An error is one of its checks.
 func (d *Delta) AppendBinary(dst []byte) ([]byte, error) {
 	version := byte(1)
 	switch {
-	case d.Joined != nil:
+	case len(d.Sources) > 0:
 		version = deltaVersion
+	case d.Joined != nil:
+		version = 3
 	case len(d.Checks) > 0:
 		version = 2
 	}
@@ -116,7 +123,19 @@ func (d *Delta) AppendBinary(dst []byte) ([]byte, error) {
 	if version == 2 {
 		return dst, nil
 	}
-	return d.Joined.append(dst), nil
+	if version == 3 {
+		return d.Joined.append(dst), nil
+	}
+	if d.Joined == nil {
+		dst = append(dst, 0)
+	} else {
+		dst = d.Joined.append(append(dst, 1))
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(d.Sources)))
+	for i := range d.Sources {
+		dst = d.Sources[i].append(dst)
+	}
+	return dst, nil
 }
 
 func (j *Joined) append(dst []byte) []byte {
@@ -174,7 +193,14 @@ func DecodeDelta(data []byte) (*Delta, error) {
 		}
 	}
 	if version > 2 {
-		d.Joined = readJoined(r)
+		if version == 3 || r.Byte() == 1 {
+			d.Joined = readJoined(r)
+		}
+	}
+	if version > 3 {
+		for range r.Count() {
+			d.Sources = append(d.Sources, readSource(r))
+		}
 	}
 	if err := r.End(); err != nil {
 		return nil, fmt.Errorf("decode a profile record: %w", err)

@@ -48,11 +48,23 @@ func someCheck() Check {
 	}
 }
 
+func someJoined() *Joined {
+	return &Joined{Partition: 1, Total: 3, Time: 7, Build: 5, Panes: []JoinedPane{{Start: 60, Slice: "region=eu", Sums: []byte{1, 2}}}}
+}
+
+func someSource() SourceDelta {
+	return SourceDelta{Source: "orders", Total: 3, Marks: []SourceMark{{0, 8, 9}, {2, Unknown, Unknown}}, Slices: []SliceTime{{"origin=JFK", 7}}}
+}
+
 // Readers of later versions must read what earlier ones wrote.
 func TestDeltasAreEncodedAsTheyWere(t *testing.T) {
 	checked := someDelta()
 	checked.Checks = []Check{someCheck()}
-	for name, d := range map[string]*Delta{"delta_v1.hex": someDelta(), "delta_v2.hex": checked} {
+	sourced := someDelta()
+	sourced.Checks, sourced.Sources = checked.Checks, []SourceDelta{someSource()}
+	joined := someDelta()
+	joined.Joined = someJoined()
+	for name, d := range map[string]*Delta{"delta_v1.hex": someDelta(), "delta_v2.hex": checked, "delta_v3.hex": joined, "delta_v4.hex": sourced} {
 		data := encoded(t, d)
 		file := filepath.Join("testdata", name)
 		if *update {
@@ -79,7 +91,7 @@ func TestDeltasAreEncodedAsTheyWere(t *testing.T) {
 }
 
 func TestDeltasOfOtherVersionsAreRefused(t *testing.T) {
-	for _, data := range [][]byte{nil, {}, {0}, {3}, append(encoded(t, someDelta()), 0)} {
+	for _, data := range [][]byte{nil, {}, {0}, {5}, append(encoded(t, someDelta()), 0)} {
 		if d, err := DecodeDelta(data); err == nil {
 			t.Errorf("%x is taken as %v", data, d)
 		}
@@ -90,6 +102,10 @@ func FuzzDecodeDelta(f *testing.F) {
 	d := someDelta()
 	f.Add(encoded(f, d))
 	d.Checks = []Check{someCheck(), {Monitor: "x"}}
+	f.Add(encoded(f, d))
+	d.Sources = []SourceDelta{someSource(), {}}
+	f.Add(encoded(f, d))
+	d.Joined = someJoined()
 	f.Add(encoded(f, d))
 	f.Add([]byte{deltaVersion})
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -32,4 +32,7 @@
 //     and its grace, then again, once a step at most, with a higher revision as labels come, until its end and the labels' horizon. The
 //     alerts count a window once, in the order of ends: as of the first revision whose coverage is enough, or, if a later window
 //     gets there before it or its horizon is over, with too few labels. A window without inferences is not judged by labels.
+//   - W9 What has not been read is not old. Freshness is judged at ticks of its own time: the clock that the profilers write
+//     into their records, as far as everything that had come by then has been read of every partition, or the source's own
+//     stream time. Without profilers, and while they are behind, that time stands still.
 package watch

@@ -83,7 +83,8 @@ type Judgement struct {
 	Messages []alert.Message
 }
 
-// Advance evaluates the checks that were added, judges windows that are due (W4), at most so many, and lets go of panes that no window reaches any more. more
+// Advance evaluates the checks that were added, judges the freshness of sources and the windows that are due (W4), of these
+// at most so many, and lets go of panes that no window reaches any more. more
 // says that there are windows left that are due.
 func (w *Watch) Advance(most int) (out []Judgement, more bool, err error) {
 	for _, s := range w.retired {
@@ -100,6 +101,13 @@ func (w *Watch) Advance(most int) (out []Judgement, more bool, err error) {
 		return nil, false, err
 	}
 	out = append(out, labels...)
+	for _, m := range w.monitors {
+		js, err := w.judgeFreshness(m)
+		if err != nil {
+			return nil, false, fmt.Errorf("monitor %s: %w", m.Name, err)
+		}
+		out = append(out, js...)
+	}
 	t := w.StreamTime()
 	if t == Unknown {
 		return out, more, nil

@@ -16,7 +16,8 @@ import (
 // Change is a record of the state (W6): Value is nil for one that is deleted.
 //
 // The keys, after the model's name and a slash: "marks" has the marks, the clock and the strays as JSON;
-// "monitor/NAME" a monitor's memory and alerts as JSON; "spread/NAME/END/SLICE" the parts of a window (see spreadVersion); "volume/MONITOR/SLICE" the counts of a slice by hour of the week; "pane/BASELINE/START/SLICE" a pane: a version byte, its
+// "monitor/NAME" a monitor's memory and alerts as JSON; "spread/NAME/END/SLICE" the parts of a window (see spreadVersion); "volume/MONITOR/SLICE" the counts of a slice by hour of the week;
+// "source/NAME" the newest times of a source as JSON; "pane/BASELINE/START/SLICE" a pane: a version byte, its
 // length and build (varints), rows and columns as in a Delta; "joined/START/SLICE" a pane of joined cases: a version byte, its
 // length and build (varints), and encoded quality.Sums.
 type Change struct {
@@ -85,6 +86,11 @@ func (w *Watch) record(key string) ([]byte, error) {
 		return json.Marshal(monitorJSON{m.memory, text})
 	case "spread":
 		return w.encodeSpread(rest)
+	case "source":
+		if s := w.sources[rest]; s != nil {
+			return json.Marshal(s)
+		}
+		return nil, nil
 	case "volume":
 		name, slice := parseVolumeKey(rest)
 		if m := w.monitor(name); m != nil && m.volumes[slice] != nil {
@@ -162,6 +168,8 @@ func (w *Watch) Restore(key, value []byte) error {
 		} else {
 			err = w.retire(name, value)
 		}
+	case "source":
+		err = w.restoreSource(name, value)
 	case "volume":
 		err = w.restoreVolume(name, value)
 	case "pane":
@@ -204,6 +212,10 @@ func (m *monitor) restore(value []byte) error {
 		return err
 	}
 	m.alerts = state
+	if j.Ticks == nil {
+		j.Ticks = map[string]int64{}
+	}
+	m.Ticks = j.Ticks
 	if j.Windows != windows(m.Monitor) {
 		return nil // its windows have been defined anew, and begin anew
 	}

@@ -32,8 +32,9 @@ type Watch struct {
 	late      uint64
 	retired   []alert.State // of monitors that are not defined any more
 	strays    map[string]uint64
-	checks    []Check // that the next Advance evaluates
-	unknown   uint64  // checks of monitors that are not defined
+	sources   map[string]*sourceTimes // that a monitor watches the freshness of
+	checks    []Check                 // that the next Advance evaluates
+	unknown   uint64                  // checks of monitors that are not defined
 
 	changed   map[string]struct{} // keys of records that differ from what Changes has returned
 	markDirty bool                // what is recorded beside the progress has changed
@@ -68,6 +69,8 @@ type memory struct {
 	// Hour is the end of the next hour whose volume is judged; 0 before the first pane.
 	Hour  int64 `json:"hour,omitempty"`
 	Quiet int   `json:"quiet,omitempty"` // how many hours without inferences were judged last, in a row
+	// Ticks are the ends at which the freshness of each source was judged last.
+	Ticks map[string]int64 `json:"ticks,omitempty"`
 	// Bad has, for each drifting series, the ends of the windows in which it had changed, ascending (W5).
 	Bad    map[string][]int64 `json:"bad,omitempty"`
 	Labels labelMemory        `json:"labels,omitzero"`
@@ -86,14 +89,14 @@ func windows(m *config.Monitor) string {
 func New(p *config.Plane, model *config.Model) (*Watch, error) {
 	w := &Watch{
 		model: model, origin: "/freshet/" + p.Project, pane: Pane(p, model).Microseconds(), baselines: map[string]*baseline.Baseline{},
-		panes: map[string]map[paneKey]*pane{}, strays: map[string]uint64{}, changed: map[string]struct{}{},
+		panes: map[string]map[paneKey]*pane{}, strays: map[string]uint64{}, sources: map[string]*sourceTimes{}, changed: map[string]struct{}{},
 		labelled: joinedCases{panes: map[paneKey][]byte{}, times: map[int32]int64{}},
 	}
 	for _, m := range p.Monitors {
 		if m.Model != model {
 			continue
 		}
-		mon := &monitor{Monitor: m, memory: memory{Windows: windows(m), Bad: map[string][]int64{}}, spreads: newSpreads(), alerts: alert.New(m.Name), volumes: map[string]*volume{}, levels: map[int]float64{}}
+		mon := &monitor{Monitor: m, memory: memory{Windows: windows(m), Bad: map[string][]int64{}, Ticks: map[string]int64{}}, spreads: newSpreads(), alerts: alert.New(m.Name), volumes: map[string]*volume{}, levels: map[int]float64{}}
 		if m.Volume != nil {
 			var err error
 			if mon.volumeLevel, err = volumeSchedule(m).Level(); err != nil {
@@ -105,6 +108,9 @@ func New(p *config.Plane, model *config.Model) (*Watch, error) {
 		}
 		if m.Performance != nil {
 			w.labelled.build = quality.Define(model).Build()
+		}
+		for _, f := range m.Freshness {
+			w.sources[f.Source.Name] = &sourceTimes{Marks: map[int32]*sourceMark{}, Slices: map[string]int64{}}
 		}
 		w.monitors = append(w.monitors, mon)
 		w.keep = max(w.keep, m.Grace.Microseconds()+reach(m))
@@ -155,6 +161,9 @@ func (w *Watch) Add(d *Delta) error {
 		if err := w.addJoined(d.Pane, d.Joined); err != nil {
 			return err
 		}
+	}
+	for i := range d.Sources {
+		w.addSource(&d.Sources[i])
 	}
 	if len(d.Panes) == 0 {
 		return nil
