@@ -53,6 +53,8 @@ func cannotRead(err error) bool {
 type gaps struct {
 	reader string // in errors, before the partition
 	accept bool
+	// newest names the topics of which only the newest records are of use: what was deleted of them is no loss.
+	newest map[string]bool
 	logger *slog.Logger
 	passed func(tp topicPartition, records int64) // counts what was passed over
 	fails  func()                                 // counts partitions that stop
@@ -115,7 +117,7 @@ func (g *gaps) decide(ctx context.Context, s *session, tp topicPartition, cause 
 	case gap == nil: // it has moved meanwhile, or a replica that was behind has answered
 		s.resume(tp)
 		return nil
-	case gap.truncated || !g.accept:
+	case gap.truncated || !g.accept && !g.newest[tp.topic]:
 		g.stop(tp, gap)
 		return nil
 	}

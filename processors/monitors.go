@@ -117,6 +117,9 @@ func (m *Monitors) prepareTopics(ctx context.Context, o MonitorOptions) error {
 	for _, src := range sources {
 		names = append(names, src.Topic)
 	}
+	for topic := range freshnessSources(m.plane) {
+		names = append(names, topic)
+	}
 	if o.CreateSources {
 		have, err := adm.ListTopics(ctx, names...)
 		if err != nil {
@@ -138,8 +141,10 @@ func (m *Monitors) prepareTopics(ctx context.Context, o MonitorOptions) error {
 	}
 	specs := topics.Specs(m.plane)
 	m.partitions = map[string]int32{}
+	for name, t := range found {
+		m.partitions[name] = t.Partitions
+	}
 	for _, src := range sources {
-		m.partitions[src.Topic] = found[src.Topic].Partitions
 		specs = append(specs, deadLetterSpec(ingest.DeadLetterTopic(m.plane, src.Name), found[src.Topic].Partitions))
 	}
 	return kafka.EnsureTopics(ctx, adm, o.Kafka, specs)

@@ -66,13 +66,19 @@ type scored struct {
 
 func newScored(t *testing.T) *scored {
 	t.Helper()
+	return newScoredOf(t, monitoredPlane)
+}
+
+// newScoredOf is one of another plane.
+func newScoredOf(t *testing.T, plane string) *scored {
+	t.Helper()
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.GroupMinSessionTimeout(100*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
 	f := filepath.Join(t.TempDir(), "plane.yaml")
-	if err := os.WriteFile(f, []byte(monitoredPlane), 0o600); err != nil {
+	if err := os.WriteFile(f, []byte(plane), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	p, err := config.Load(f)

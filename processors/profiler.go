@@ -27,6 +27,8 @@ type profiler struct {
 	*Monitors
 	byTopic map[string]*profiled
 	labels  map[string]*labelled // by their topic
+	sources map[string]*sourced  // by topic
+	asked   time.Time            // when it was last asked where sources end
 	sess    *session
 	out     outcome
 	known   baselineView
@@ -68,6 +70,15 @@ func newProfiler(m *Monitors) (*profiler, error) {
 		}
 		p.labels[topic] = of.labelled
 	}
+	p.sources, p.gaps.newest = freshnessSources(m.plane), map[string]bool{}
+	for topic, s := range p.sources {
+		var err error
+		if s.reader, err = ingest.NewReader(s.source); err != nil {
+			return nil, fmt.Errorf("freshness: %w", err)
+		}
+		s.partitions = m.partitions[topic]
+		p.gaps.newest[topic] = true
+	}
 	return p, nil
 }
 
@@ -81,6 +92,7 @@ func (p *profiler) session(ctx context.Context) error {
 	group := p.plane.Prefix + "profile"
 	o := sessionOptions{
 		client: p.client, group: group, txnID: group + "." + p.plane.Processing.InstanceID, topics: append(slices.Sorted(maps.Keys(p.byTopic)), slices.Sorted(maps.Keys(p.labels))...),
+		tails: map[string]int64{}, keepControl: len(p.sources) > 0,
 		batchBytes: map[string]int32{topics.Name(p.plane, topics.Profiles): topics.MaxRecordBytes},
 	}
 	p.known = baselineView{}
@@ -93,6 +105,10 @@ func (p *profiler) session(ctx context.Context) error {
 	}
 	for _, m := range p.byTopic {
 		o.batchBytes[m.deadLetters] = ingest.MaxLetterBytes
+	}
+	for topic, s := range p.sources {
+		s.begin()
+		o.topics, o.tails[topic] = append(o.topics, topic), sourceTail
 	}
 	var err error
 	if p.sess, err = openSession(ctx, o); err != nil {
@@ -153,6 +169,9 @@ func (p *profiler) step(ctx context.Context) error {
 			l.reads(read[l.model.Labels.Source.Topic])
 		}
 	}
+	for topic, s := range p.sources {
+		s.assigned(read[topic])
+	}
 	for began := p.now(); ; {
 		p.count(ctx, fetches)
 		left := min(p.plane.Processing.CommitInterval, tickEvery) - p.now().Sub(began)
@@ -163,6 +182,7 @@ func (p *profiler) step(ctx context.Context) error {
 			return err
 		}
 	}
+	p.learnEnds(ctx)
 	if err := p.produceCounts(context.WithoutCancel(ctx)); err != nil { // also when the process is to end: it is the last commit
 		return err
 	}
@@ -175,6 +195,13 @@ func (p *profiler) count(ctx context.Context, fetches kgo.Fetches) {
 	joins := topics.Name(p.plane, topics.Joins)
 	for it := fetches.RecordIter(); !it.Done(); {
 		rec := it.Next()
+		if s := p.sources[rec.Topic]; s != nil {
+			s.add(rec)
+			continue
+		}
+		if rec.Attrs.IsControl() {
+			continue
+		}
 		if l := p.labels[rec.Topic]; l != nil {
 			if at, _, bad := l.reader.Read(rec, l.row); bad != nil {
 				p.deadLetter(ctx, rec, bad, l.deadLetters, l.model.Labels.Source.Name, l.partitions)
@@ -208,7 +235,6 @@ func (p *profiler) deadLetter(ctx context.Context, rec *kgo.Record, bad *ingest.
 // produceCounts writes what has been counted, and that time has passed.
 func (p *profiler) produceCounts(ctx context.Context) error {
 	p.ticked = p.now()
-	topic := topics.Name(p.plane, topics.Profiles)
 	for _, m := range p.byTopic {
 		if m.labelled != nil {
 			for _, rec := range m.labelled.progress(topics.Name(p.plane, topics.Joins), p.now()) {
@@ -220,10 +246,17 @@ func (p *profiler) produceCounts(ctx context.Context) error {
 			if err != nil {
 				return fmt.Errorf("model %s: %w", m.model.Name, err)
 			}
-			p.sess.s.Produce(ctx, &kgo.Record{Topic: topic, Partition: modelPartition(m.model), Key: []byte(m.model.Name), Value: value}, p.out.produced)
+			p.produceProfile(ctx, m.model, value)
 		}
 	}
-	return nil
+	return p.produceSources(ctx)
+}
+
+// produceProfile writes a model's profile record.
+func (p *profiler) produceProfile(ctx context.Context, m *config.Model, value []byte) {
+	p.sess.s.Produce(ctx, &kgo.Record{
+		Topic: topics.Name(p.plane, topics.Profiles), Partition: modelPartition(m), Key: []byte(m.Name), Value: value,
+	}, p.out.produced)
 }
 
 func (p *profiler) end(ctx context.Context) error {
@@ -246,6 +279,11 @@ func (p *profiler) end(ctx context.Context) error {
 		m.counted = 0
 		if m.labelled != nil {
 			m.labelled.ended(committed)
+		}
+	}
+	if committed {
+		for _, s := range p.sources {
+			s.times.Committed()
 		}
 	}
 	return nil

@@ -49,6 +49,11 @@ type sessionOptions struct {
 	topics []string
 	// startAtEnd names the topics whose first start is at the end of the log instead of its beginning.
 	startAtEnd map[string]bool
+	// tails names the topics of which only the newest is of use: a first start, or one whose offset is lost, reads so many
+	// records of each partition.
+	tails map[string]int64
+	// keepControl returns control records too, so that the position reaches the end of a partition.
+	keepControl bool
 	// batchBytes is the largest batch of each topic that is produced to; a topic that is not in it has Kafka's default.
 	batchBytes map[string]int32
 	// pauseNew keeps newly assigned partitions from being fetched until they are resumed.
@@ -97,9 +102,12 @@ func openSession(ctx context.Context, o sessionOptions) (*session, error) {
 		kgo.OnPartitionsCallbackBlocked(func(context.Context, *kgo.Client) { s.blocked.Store(true) }),
 		kgo.AdjustFetchOffsetsFn(func(ctx context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
 			<-made
-			return firstOffsets(ctx, s.cl, offsets, o.startAtEnd)
+			return firstOffsets(ctx, s.cl, offsets, o)
 		}),
 	)
+	if o.keepControl {
+		opts = append(opts, kgo.KeepControlRecords())
+	}
 	var err error
 	if s.s, err = kgo.NewGroupTransactSession(opts...); err != nil {
 		return nil, fmt.Errorf("join group %s: %w", o.group, err)
@@ -117,8 +125,14 @@ func openSession(ctx context.Context, o sessionOptions) (*session, error) {
 
 // firstOffsets replaces "no committed offset" by the offset that a first start begins at, so that every assigned
 // partition has an exact position to return to after an abort.
-func firstOffsets(ctx context.Context, cl *kgo.Client, offsets map[string]map[int32]kgo.Offset, atEnd map[string]bool) (map[string]map[int32]kgo.Offset, error) {
+func firstOffsets(ctx context.Context, cl *kgo.Client, offsets map[string]map[int32]kgo.Offset, so sessionOptions) (map[string]map[int32]kgo.Offset, error) {
 	for topic, parts := range offsets {
+		if n, ok := so.tails[topic]; ok {
+			if err := tailOffsets(ctx, kadm.NewClient(cl), topic, parts, n); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		var listed kadm.ListedOffsets
 		for p, o := range parts {
 			if o.EpochOffset().Offset >= 0 {
@@ -127,7 +141,7 @@ func firstOffsets(ctx context.Context, cl *kgo.Client, offsets map[string]map[in
 			if listed == nil {
 				var err error
 				adm := kadm.NewClient(cl)
-				if atEnd[topic] {
+				if so.startAtEnd[topic] {
 					listed, err = adm.ListEndOffsets(ctx, topic)
 				} else {
 					listed, err = adm.ListStartOffsets(ctx, topic)
@@ -144,6 +158,29 @@ func firstOffsets(ctx context.Context, cl *kgo.Client, offsets map[string]map[in
 		}
 	}
 	return offsets, nil
+}
+
+// tailOffsets replaces offsets that there are none of, or that are outside of the log, by those of the last n records.
+func tailOffsets(ctx context.Context, adm *kadm.Client, topic string, parts map[int32]kgo.Offset, n int64) error {
+	starts, err := adm.ListStartOffsets(ctx, topic)
+	if err != nil {
+		return fmt.Errorf("list offsets of %s: %w", topic, err)
+	}
+	ends, err := adm.ListEndOffsets(ctx, topic)
+	if err != nil {
+		return fmt.Errorf("list offsets of %s: %w", topic, err)
+	}
+	for p, o := range parts {
+		first, ok1 := starts.Lookup(topic, p)
+		last, ok2 := ends.Lookup(topic, p)
+		if !ok1 || !ok2 || first.Err != nil || last.Err != nil {
+			return fmt.Errorf("list offsets of %s: %w", taskName(topic, p), errors.Join(first.Err, last.Err, missing(ok1 && ok2)))
+		}
+		if at := o.EpochOffset().Offset; at < first.Offset || at > last.Offset {
+			parts[p] = kgo.NewOffset().At(max(first.Offset, last.Offset-n)).WithEpoch(-1)
+		}
+	}
+	return nil
 }
 
 func (s *session) gain(parts map[string][]int32, now time.Time) {
