@@ -166,7 +166,13 @@ func TestFreshnessAloneIsJudgedByTheClock(t *testing.T) {
 		send(commit, regions...)
 		return s.judgedFresh(now().UnixMicro() / tick * tick)
 	}
-	step(kgo.TryCommit, "eu", "us")
+	send(kgo.TryCommit, "eu", "us")
+	eventually(t, "both regions", func() error { // a tick at which nothing has been seen yet says nothing
+		if st := s.state("scorer/source/orders"); !strings.Contains(st, "region=eu") || !strings.Contains(st, "region=us") {
+			return fmt.Errorf("state %s", st)
+		}
+		return nil
+	})
 	for range 8 {
 		step(kgo.TryCommit, "us")
 	}
