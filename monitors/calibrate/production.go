@@ -39,7 +39,7 @@ func productions() []production {
 	}
 	var out []production
 	for _, name := range []string{
-		"independent", "each value 10 times", "each value 50 times", "AR(1), 0.9", "2,000 Zipf entities, values last 100 rows", "2,000 Zipf entities, values last 1000 rows",
+		"independent", "each value 10 times", "each value 50 times", "AR(1), 0.5", "AR(1), 0.9", "2,000 Zipf entities, values last 100 rows", "2,000 Zipf entities, values last 1000 rows",
 	} {
 		out = append(out, one(name, byName[name]))
 	}

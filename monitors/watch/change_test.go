@@ -54,6 +54,38 @@ func TestAMonitorThatIsNoLongerDefinedIsResolved(t *testing.T) {
 	}
 }
 
+// Records that only earlier versions wrote are passed over, whatever is in them, and deleted.
+func TestRecordsOfEarlierVersionsAreDeleted(t *testing.T) {
+	p := loadPlane(t, "5m", "skew: {baseline: scorer_1}")
+	s := newStream(p, 16)
+	b := s.baseline(t, 5000)
+	x := newPlant(t, p, b)
+	x.run(s, 0, 30*time.Minute, shifted)
+	told := delivered(x.messages())
+	old := []string{"scorer/spread/inputs/1700002200000000/region=eu", "scorer/spread/inputs/1700002200000000/", "scorer/spread/gone/17/"}
+	for _, k := range old {
+		x.kept[k] = []byte{1, 9, '1', '0', 'm'}
+	}
+	x.restart()
+	changes, err := x.watch.Changes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var deleted []string
+	for _, c := range changes {
+		if c.Value == nil {
+			deleted = append(deleted, string(c.Key))
+		}
+	}
+	slices.Sort(old)
+	if !slices.Equal(deleted, old) {
+		t.Errorf("deleted %q, want %q", deleted, old)
+	}
+	if x.run(s, 30*time.Minute, time.Hour, shifted); len(told) != 1 || len(delivered(x.messages())) != 1 {
+		t.Errorf("messages %q, before the restart %q: the episode is not the one that had begun", delivered(x.messages()), told)
+	}
+}
+
 // Without its baseline a monitor says nothing, and above all not that nothing comes.
 func TestADeletedBaselineIsNoSilence(t *testing.T) {
 	p := loadPlane(t, "5m", "skew: {baseline: scorer_1}")

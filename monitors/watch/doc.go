@@ -25,9 +25,8 @@
 //     more than `against`); if there is none, the first one after all: what has been so for so long is the new normal.
 //   - W6 State is a set of keyed records: fed to Restore in any order they give the same Watch.
 //   - W7 How much rows depend on each other is estimated from a window's own panes, or what a baseline of the live stream
-//     says of it. What the last 24 disjoint windows without a change show is kept, and not judged by: over a year of
-//     flights it took a feature that was served in another unit for variation. What depends on more than a window is
-//     therefore underestimated.
+//     says of it. What lasts for a good part of a window or longer is therefore underestimated. Not from earlier windows: what
+//     they teach takes a feature that is served in another unit every so often for variation.
 //   - W8 Windows are judged by labels in a lane of their own, first when inferences and labels have been joined up to its end
 //     and its grace, then again, once a step at most, with a higher revision as labels come, until its end and the labels' horizon. The
 //     alerts count a window once, in the order of ends: as of the first revision whose coverage is enough, or, if a later window

@@ -192,7 +192,6 @@ type sums struct {
 	rows     uint64
 	profiles []*profile.Profile // nil for a column that has no counts
 	panes    [][][]uint64
-	at       [][]int // for each of them, which pane of the window it is
 }
 
 func (s *sums) side(column int) (drift.Side, bool) {
@@ -208,7 +207,7 @@ func (w *Watch) sum(b *baseline.Baseline, size, end int64) (*window, error) {
 	for k, p := range w.panes[b.Name] {
 		if k.start >= out.Start && k.start < end && p.build == b.Build && out.slices[k.slice] == nil {
 			n := len(b.Columns)
-			out.slices[k.slice] = &sums{profiles: make([]*profile.Profile, n), panes: make([][][]uint64, n), at: make([][]int, n)}
+			out.slices[k.slice] = &sums{profiles: make([]*profile.Profile, n), panes: make([][][]uint64, n)}
 		}
 	}
 	for slice, s := range out.slices {
@@ -227,7 +226,6 @@ func (w *Watch) sum(b *baseline.Baseline, size, end int64) (*window, error) {
 					return nil, fmt.Errorf("pane of column %s: %w", b.Columns[i].Name, err)
 				}
 				s.panes[i] = append(s.panes[i], slices.Clone(part.Counts.Counts()))
-				s.at[i] = append(s.at[i], int((start-out.Start)/w.pane))
 				if s.profiles[i] == nil {
 					s.profiles[i] = part
 				} else if err := s.profiles[i].Merge(part); err != nil {
@@ -246,7 +244,6 @@ type comparison struct {
 	against string // the baseline or the earlier window, for people
 	window  alert.Window
 	result  *drift.Column
-	settled bool // what it had changed to is the new normal
 }
 
 func (w *Watch) judgeWindow(m *monitor, end int64) (Judgement, error) {
@@ -300,7 +297,6 @@ func (w *Watch) judgeWindow(m *monitor, end int64) (Judgement, error) {
 	}
 	m.alerts, j.Messages = next, res.Messages
 	m.remember(changed, end, end-reach(m.Monitor))
-	w.learnSpread(m, b, cur, compared, e.Verdicts)
 	return j, nil
 }
 
@@ -379,7 +375,7 @@ func (w *Watch) earlierSide(m *monitor, b *baseline.Baseline, column int, c *com
 	end := asked
 	for m.changedIn(c.series, end-size, end) {
 		if end -= size; end-size < c.window.End-reach(m.Monitor) {
-			end, c.settled = asked, true // what has been so for so long is the new normal
+			end = asked // what has been so for so long is the new normal
 			break
 		}
 	}

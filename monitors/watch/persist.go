@@ -16,16 +16,17 @@ import (
 // Change is a record of the state (W6): Value is nil for one that is deleted.
 //
 // The keys, after the model's name and a slash: "marks" has the marks, the clock and the strays as JSON;
-// "monitor/NAME" a monitor's memory and alerts as JSON; "spread/NAME/END/SLICE" the parts of a window (see spreadVersion); "volume/MONITOR/SLICE" the counts of a slice by hour of the week;
+// "monitor/NAME" a monitor's memory and alerts as JSON; "volume/MONITOR/SLICE" the counts of a slice by hour of the week;
 // "source/NAME" the newest times of a source as JSON; "pane/BASELINE/START/SLICE" a pane: a version byte, its
 // length and build (varints), rows and columns as in a Delta; "joined/START/SLICE" a pane of joined cases: a version byte, its
-// length and build (varints), and encoded quality.Sums.
+// length and build (varints), and encoded quality.Sums. "spread/NAME/END/SLICE" was written by earlier versions: it is deleted.
 type Change struct {
 	Key, Value []byte
 }
 
 const (
 	marksRecord = "marks"
+	spreadKind  = "spread"
 	paneVersion = 1
 )
 
@@ -84,8 +85,8 @@ func (w *Watch) record(key string) ([]byte, error) {
 			return nil, err
 		}
 		return json.Marshal(monitorJSON{m.memory, text})
-	case "spread":
-		return w.encodeSpread(rest)
+	case spreadKind:
+		return nil, nil
 	case "source":
 		if s := w.sources[rest]; s != nil {
 			return json.Marshal(s)
@@ -174,8 +175,8 @@ func (w *Watch) Restore(key, value []byte) error {
 		err = w.restoreVolume(name, value)
 	case "pane":
 		err = w.restorePane(name, value)
-	case "spread":
-		err = w.restoreSpread(name, value)
+	case spreadKind:
+		w.changed[rest] = struct{}{}
 	case "joined":
 		err = w.restoreJoined(name, value)
 	default:

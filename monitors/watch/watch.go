@@ -51,7 +51,6 @@ type pane struct {
 type monitor struct {
 	*config.Monitor
 	memory
-	spreads
 	alerts  alert.State
 	columns []watched
 	volumes map[string]*volume // by slice
@@ -96,7 +95,7 @@ func New(p *config.Plane, model *config.Model) (*Watch, error) {
 		if m.Model != model {
 			continue
 		}
-		mon := &monitor{Monitor: m, memory: memory{Windows: windows(m), Bad: map[string][]int64{}, Ticks: map[string]int64{}}, spreads: newSpreads(), alerts: alert.New(m.Name), volumes: map[string]*volume{}, levels: map[int]float64{}}
+		mon := &monitor{Monitor: m, memory: memory{Windows: windows(m), Bad: map[string][]int64{}, Ticks: map[string]int64{}}, alerts: alert.New(m.Name), volumes: map[string]*volume{}, levels: map[int]float64{}}
 		if m.Volume != nil {
 			var err error
 			if mon.volumeLevel, err = volumeSchedule(m).Level(); err != nil {
@@ -123,9 +122,6 @@ func New(p *config.Plane, model *config.Model) (*Watch, error) {
 
 // SetBaseline tells of a baseline of the model, or, with nil, that there is none of that name.
 func (w *Watch) SetBaseline(name string, b *baseline.Baseline) {
-	for _, m := range w.monitors {
-		clear(m.known) // which was of the columns and bins of another build
-	}
 	if b == nil || b.Model != w.model.Name {
 		delete(w.baselines, name)
 		return

@@ -328,6 +328,22 @@ func TestWhatStaysIsTheNewNormal(t *testing.T) {
 	}
 }
 
+// The step to a new normal is no variation that would hide the next one.
+func TestAStepAfterANewNormalIsSeen(t *testing.T) {
+	p := loadPlane(t, "10m", "drift: {against: 10m}")
+	s := newStream(p, 22)
+	x := newPlant(t, p, s.baseline(t, 5000))
+	x.run(s, 0, 2*time.Hour, nil)
+	x.run(s, 2*time.Hour, 6*time.Hour, shifted)
+	if got := delivered(x.messages()); len(got) != 2 {
+		t.Fatalf("messages %q", got)
+	}
+	x.run(s, 6*time.Hour, 7*time.Hour, func(at int64, row []feature.Value) { row[5] = feature.Float64Value(row[5].Float64() + 16) })
+	if got := delivered(x.messages()); len(got) != 3 {
+		t.Errorf("messages %q: the second step is not seen", got)
+	}
+}
+
 func TestSilenceOfAStreamIsToldOnce(t *testing.T) {
 	p := loadPlane(t, "5m", "skew: {baseline: scorer_1}")
 	s := newStream(p, 4)
