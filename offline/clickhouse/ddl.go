@@ -77,7 +77,7 @@ func (f *field) definition() string {
 // names of what a table consists of.
 type names struct{ database, rows, ranges, all, view string }
 
-func (s *Store) names(t *offline.Table) names {
+func (s *database) names(t *offline.Table) names {
 	n := names{database: s.addr.database, rows: t.Name + "_rows", ranges: t.Name + rangesSuffix, view: t.Name}
 	n.all = n.rows
 	if s.conn.Cluster != "" {

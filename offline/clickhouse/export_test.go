@@ -10,10 +10,12 @@ import (
 	"github.com/freshet-io/freshet/offline"
 )
 
+func (s *Store) database() *database { return s.tables.(*database) }
+
 // Number runs a statement in the store's database whose answer is one number.
 func (s *Store) Number(ctx context.Context, sql string) (n int64, err error) {
 	var col proto.ColInt64
-	err = s.server.do(ctx, &query{
+	err = s.database().server.do(ctx, &query{
 		sql: "SELECT assumeNotNull(toInt64((" + s.inDatabase(sql) + ")))", result: proto.Results{{Data: &col}},
 		block: func() error { n = col[0]; return nil },
 	})
@@ -21,16 +23,18 @@ func (s *Store) Number(ctx context.Context, sql string) (n int64, err error) {
 }
 
 // Exec runs a statement.
-func (s *Store) Exec(ctx context.Context, sql string) error { return s.alter(ctx, s.inDatabase(sql)) }
+func (s *Store) Exec(ctx context.Context, sql string) error {
+	return s.database().alter(ctx, s.inDatabase(sql))
+}
 
 // inDatabase puts the database before the names of a statement, where it stands for "db.".
 func (s *Store) inDatabase(sql string) string {
-	return strings.ReplaceAll(sql, "db.", identifier(s.addr.database)+".")
+	return strings.ReplaceAll(sql, "db.", identifier(s.database().addr.database)+".")
 }
 
 // DDL is what Prepare runs for a table that is not there.
 func DDL(c config.ClickHouse, t *offline.Table) []string {
-	s, err := Open(c, Options{})
+	s, err := openDatabase(c, Options{})
 	if err != nil {
 		return []string{err.Error()}
 	}

@@ -12,10 +12,8 @@ import (
 	"github.com/freshet-io/freshet/offline"
 )
 
-// Forget deletes the rows of a table whose columns have every one of the values, and returns how many there were. It is a
-// mutation, which rewrites the parts that hold such a row, and returns when every replica has done it. A row that is
-// inserted meanwhile stays.
-func (s *Store) Forget(ctx context.Context, t *offline.Table, columns []int, values []feature.Value) (rows int64, err error) {
+// Forget implements tables.
+func (s *database) Forget(ctx context.Context, t *offline.Table, columns []int, values []feature.Value) (rows int64, err error) {
 	n := s.names(t)
 	var terms []string
 	for i, c := range columns {

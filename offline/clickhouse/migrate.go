@@ -42,9 +42,8 @@ func (d *Difference) Error() string {
 		d.Column, d.Table, d.Have, d.Want)
 }
 
-// Prepare creates the table, or changes it into what the definition asks for: columns are added and made nullable, nothing is
-// dropped or narrowed. A difference that it will not make is a *Difference.
-func (s *Store) Prepare(ctx context.Context, t *offline.Table) error {
+// Prepare implements tables.
+func (s *database) Prepare(ctx context.Context, t *offline.Table) error {
 	steps, err := s.Plan(ctx, t)
 	if err != nil {
 		return err
@@ -59,8 +58,8 @@ func (s *Store) Prepare(ctx context.Context, t *offline.Table) error {
 	return err
 }
 
-// Plan returns the statements that Prepare would run, none if the table is as it should be.
-func (s *Store) Plan(ctx context.Context, t *offline.Table) ([]string, error) {
+// Plan implements tables.
+func (s *database) Plan(ctx context.Context, t *offline.Table) ([]string, error) {
 	var steps []string
 	n := s.names(t)
 	if known, err := s.exists(ctx); err != nil {
@@ -90,7 +89,7 @@ func (s *Store) Plan(ctx context.Context, t *offline.Table) ([]string, error) {
 }
 
 // planRows compares the storage table; want is the columns that it will have.
-func (s *Store) planRows(t *offline.Table, n names, db *described) (steps []string, want []dbColumn, err error) {
+func (s *database) planRows(t *offline.Table, n names, db *described) (steps []string, want []dbColumn, err error) {
 	l := layoutOf(s.conn)
 	asked, have := fields(t), db.columns[n.rows]
 	if len(have) == 0 {
@@ -179,7 +178,7 @@ func widen(f *field, have string) (string, error) {
 }
 
 // planAll has the distributed table follow the storage. It holds nothing, so it is made anew.
-func (s *Store) planAll(t *offline.Table, n names, have, want []dbColumn) []string {
+func (s *database) planAll(t *offline.Table, n names, have, want []dbColumn) []string {
 	same := len(have) == len(want) && !slices.ContainsFunc(want, func(c dbColumn) bool {
 		return !slices.ContainsFunc(have, func(h dbColumn) bool { return h.name == c.name && h.typ == c.typ })
 	})
@@ -199,14 +198,14 @@ func firstLine(sql string) string {
 	return line
 }
 
-func (s *Store) alter(ctx context.Context, sql string) error {
+func (s *database) alter(ctx context.Context, sql string) error {
 	ctx, cancel := context.WithTimeout(ctx, alterTimeout)
 	defer cancel()
 	return s.server.do(ctx, &query{sql: sql})
 }
 
 // exists reports whether there is the database.
-func (s *Store) exists(ctx context.Context) (bool, error) {
+func (s *database) exists(ctx context.Context) (bool, error) {
 	found := false
 	err := ask(ctx, s.server, &query{
 		sql:    "SELECT name FROM system.databases WHERE name = {database:String}",
@@ -231,7 +230,7 @@ type described struct {
 }
 
 // describe looks at what a table consists of.
-func (s *Store) describe(ctx context.Context, n names) (*described, error) {
+func (s *database) describe(ctx context.Context, n names) (*described, error) {
 	var table, name, typ, comment proto.ColStr
 	d := &described{columns: map[string][]dbColumn{}}
 	err := ask(ctx, s.server, &query{
@@ -287,7 +286,7 @@ func parseTTL(engine string) time.Duration {
 var ttlSeconds = regexp.MustCompile(`^toDateTime\(least\(.*toIntervalSecond\((\d+)\)`)
 
 // load asks for the columns of the storage table, and remembers them.
-func (s *Store) load(ctx context.Context, t *offline.Table) ([]dbColumn, error) {
+func (s *database) load(ctx context.Context, t *offline.Table) ([]dbColumn, error) {
 	n := s.names(t)
 	have, err := s.describe(ctx, n)
 	if err != nil {
@@ -304,7 +303,7 @@ func (s *Store) load(ctx context.Context, t *offline.Table) ([]dbColumn, error) 
 
 // columnsOf returns the columns of the storage table, from memory if they are known. A writer may go by what it remembers: the server
 // takes a column that is not null for one that may be.
-func (s *Store) columnsOf(ctx context.Context, t *offline.Table) ([]dbColumn, error) {
+func (s *database) columnsOf(ctx context.Context, t *offline.Table) ([]dbColumn, error) {
 	s.mu.Lock()
 	known := s.mu.forms[t.Name]
 	s.mu.Unlock()

@@ -15,8 +15,21 @@ import (
 )
 
 // NewTable is a table that is written once, of whatever columns: a training set. It has another name until it is whole.
-type NewTable struct {
-	s       *Store
+type NewTable struct{ newTableRows }
+
+// newTableRows is what a NewTable does; newTable does it.
+type newTableRows interface {
+	// Write adds a row, with a value for each column. A list that is null is an empty array there. Values are copied.
+	Write(ctx context.Context, parts ...[]feature.Value) error
+	// Commit puts the table in its place.
+	Commit(ctx context.Context) error
+	// Abort drops what has been written. It does nothing after a Commit that succeeded.
+	Abort(ctx context.Context) error
+}
+
+// newTable is the rows of a NewTable.
+type newTable struct {
+	s       *database
 	name    string // in the end
 	writing string
 	columns []*column
@@ -25,7 +38,7 @@ type NewTable struct {
 }
 
 const (
-	newTableRows = 50_000 // of one insert
+	newTableInsert = 50_000 // of one insert
 	// madeHere begins the comment of every new table: what has another is somebody else's, and never replaced or dropped.
 	madeHere = "Made by freshet train"
 	// writingSuffix comes between a table's name and a random text while it is written.
@@ -40,13 +53,12 @@ func Names(t *offline.Table) []string {
 	return []string{t.Name, t.Name + "_rows", t.Name + "_all", t.Name + rangesSuffix}
 }
 
-// CreateTable begins a table that Commit puts under a name, in place of one that was made alike. What an earlier one of the
-// name left that was killed goes: one that is being written at the same time fails.
-func (s *Store) CreateTable(ctx context.Context, name string, columns []offline.Column) (*NewTable, error) {
+// CreateTable implements tables.
+func (s *database) CreateTable(ctx context.Context, name string, columns []offline.Column) (*NewTable, error) {
 	if s.conn.Cluster != "" {
 		return nil, errors.New("clickhouse: a new table is one server's, and the connection is to a cluster: write a Parquet file, and insert it")
 	}
-	t := &NewTable{s: s, name: name, writing: name + writingSuffix + strings.ToLower(rand.Text()[:8])}
+	t := &newTable{s: s, name: name, writing: name + writingSuffix + strings.ToLower(rand.Text()[:8])}
 	if err := t.permitted(ctx); err != nil {
 		return nil, err
 	}
@@ -70,11 +82,11 @@ func (s *Store) CreateTable(ctx context.Context, name string, columns []offline.
 	if err != nil {
 		return nil, fmt.Errorf("clickhouse: create table %s: %w", name, err)
 	}
-	return t, nil
+	return &NewTable{t}, nil
 }
 
 // permitted refuses a name that something has which was not made here.
-func (t *NewTable) permitted(ctx context.Context) error {
+func (t *newTable) permitted(ctx context.Context) error {
 	made, err := t.made(ctx, "name = {table:String}", t.name)
 	if err != nil {
 		return err
@@ -86,7 +98,7 @@ func (t *NewTable) permitted(ctx context.Context) error {
 }
 
 // clean drops what runs that were killed have left of a table of this name: half a table, or the one that was replaced.
-func (t *NewTable) clean(ctx context.Context) error {
+func (t *newTable) clean(ctx context.Context) error {
 	left, err := t.made(ctx, "match(name, {table:String})", "^"+regexp.QuoteMeta(t.name+writingSuffix)+"[a-z0-9]{8}(_old)?$")
 	if err != nil {
 		return err
@@ -103,7 +115,7 @@ func (t *NewTable) clean(ctx context.Context) error {
 }
 
 // made returns the tables of the database of which a condition on the name holds, and whether they were made here.
-func (t *NewTable) made(ctx context.Context, condition, value string) (map[string]bool, error) {
+func (t *newTable) made(ctx context.Context, condition, value string) (map[string]bool, error) {
 	out := map[string]bool{}
 	var name, comment proto.ColStr
 	err := ask(ctx, t.s.server, &query{
@@ -123,12 +135,12 @@ func (t *NewTable) made(ctx context.Context, condition, value string) (map[strin
 	return out, nil
 }
 
-func (t *NewTable) qualified(name string) string {
+func (t *newTable) qualified(name string) string {
 	return identifier(t.s.addr.database) + "." + identifier(name)
 }
 
-// Write adds a row, with a value for each column. A list that is null is an empty array there. Values are copied.
-func (t *NewTable) Write(ctx context.Context, parts ...[]feature.Value) error {
+// Write implements newTableRows.
+func (t *newTable) Write(ctx context.Context, parts ...[]feature.Value) error {
 	i := 0
 	for _, values := range parts {
 		for k := range values {
@@ -136,13 +148,13 @@ func (t *NewTable) Write(ctx context.Context, parts ...[]feature.Value) error {
 			i++
 		}
 	}
-	if t.rows++; t.rows < newTableRows {
+	if t.rows++; t.rows < newTableInsert {
 		return nil
 	}
 	return t.flush(ctx)
 }
 
-func (t *NewTable) flush(ctx context.Context) error {
+func (t *newTable) flush(ctx context.Context) error {
 	if t.rows == 0 {
 		return nil
 	}
@@ -164,8 +176,8 @@ func (t *NewTable) flush(ctx context.Context) error {
 	return nil
 }
 
-// Commit puts the table in its place.
-func (t *NewTable) Commit(ctx context.Context) error {
+// Commit implements newTableRows.
+func (t *newTable) Commit(ctx context.Context) error {
 	if err := t.flush(ctx); err != nil {
 		return err
 	}
@@ -183,8 +195,8 @@ func (t *NewTable) Commit(ctx context.Context) error {
 	return nil
 }
 
-// Abort drops what has been written. It does nothing after a Commit that succeeded.
-func (t *NewTable) Abort(ctx context.Context) error {
+// Abort implements newTableRows.
+func (t *newTable) Abort(ctx context.Context) error {
 	if err := t.s.alter(ctx, "DROP TABLE IF EXISTS "+t.qualified(t.writing)); err != nil {
 		return fmt.Errorf("clickhouse: drop what was written of %s: %w", t.name, err)
 	}

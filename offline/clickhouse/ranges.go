@@ -58,7 +58,7 @@ COMMENT ` + literal("Which offsets of each partition "+n.view+" has whole: from 
 }
 
 // record writes down that the rows of a range are in.
-func (s *Store) record(ctx context.Context, t *offline.Table, r offline.Range, b *offline.Batch) error {
+func (s *database) record(ctx context.Context, t *offline.Table, r offline.Range, b *offline.Batch) error {
 	key := runKey{t.Name, r.Topic, r.Partition}
 	oldest := int64(noEvent)
 	for i := range b.Meta {
@@ -99,8 +99,8 @@ func (s *Store) record(ctx context.Context, t *offline.Table, r offline.Range, b
 // ofTopic is the partition of the row that says which topic a table is filled from.
 const ofTopic = -1
 
-// Identify returns the id of the topic of which the table has offsets; it is id from now on if none was known.
-func (s *Store) Identify(ctx context.Context, t *offline.Table, topic, id string) (string, error) {
+// Identify implements tables.
+func (s *database) Identify(ctx context.Context, t *offline.Table, topic, id string) (string, error) {
 	n := s.names(t)
 	filled := ""
 	var known proto.ColStr
@@ -127,9 +127,8 @@ func (s *Store) Identify(ctx context.Context, t *offline.Table, topic, id string
 	return id, err
 }
 
-// Covered returns for each partition of each topic, and each file of a backfill, the offsets whose records the store has whole, those
-// that were refused among them. What was skipped as a gap is not among them, nor a range of which the TTL may have removed a row.
-func (s *Store) Covered(ctx context.Context, t *offline.Table) ([]offline.Range, error) {
+// Covered implements tables.
+func (s *database) Covered(ctx context.Context, t *offline.Table) ([]offline.Range, error) {
 	n := s.names(t)
 	have, err := s.describe(ctx, n)
 	if err != nil {

@@ -13,11 +13,8 @@ import (
 	"github.com/freshet-io/freshet/offline"
 )
 
-// Scan calls fn with batches of rows in any order; see package replay's Scanner. A row may come twice after a retry whose
-// parts have not been merged. Values of a batch alias memory that is used again when fn returns.
-//
-// With q.Parallel above 1 the time is cut into as many pieces of about equal numbers of rows.
-func (s *Store) Scan(ctx context.Context, t *offline.Table, q offline.Query, fn func(worker int, b *offline.Batch) error) error {
+// Scan implements tables.
+func (s *database) Scan(ctx context.Context, t *offline.Table, q offline.Query, fn func(worker int, b *offline.Batch) error) error {
 	have, err := s.load(ctx, t) // another process may have made a column nullable since this one wrote
 	if err != nil {
 		return err
@@ -41,7 +38,7 @@ type times struct {
 	endless  bool
 }
 
-func (s *Store) scan(ctx context.Context, t *offline.Table, have []dbColumn, q *offline.Query, r times, fn func(b *offline.Batch) error) error {
+func (s *database) scan(ctx context.Context, t *offline.Table, have []dbColumn, q *offline.Query, r times, fn func(b *offline.Batch) error) error {
 	blk := &block{}
 	for _, c := range q.Columns {
 		if err := blk.add(t, &t.Columns[c], have); err != nil {
@@ -108,7 +105,7 @@ func conditions(t *offline.Table, q *offline.Query, r times) (where string, para
 
 // cut divides the query's time among its readers by quantiles of the rows' times, which need not be exact: wherever the
 // cuts are, each row is in one piece.
-func (s *Store) cut(ctx context.Context, t *offline.Table, q *offline.Query) ([]times, error) {
+func (s *database) cut(ctx context.Context, t *offline.Table, q *offline.Query) ([]times, error) {
 	whole := times{from: math.MinInt64, endless: true}
 	if q.Bounded() {
 		whole = times{from: q.From, to: q.To}

@@ -17,10 +17,10 @@ import (
 // part.
 const maxMonths = 50
 
-// Write inserts the rows of a range, once however often it is called with the same range and rows: the insert carries a token
+// Write implements tables. That a range is there once however often it is written is the work of three: the insert carries a token
 // made of the range, and a server that has seen it drops the rows. What it has forgotten, or has only in part, the storage
 // table's engine and the view make one again. Then the range is written down as one that the table has whole.
-func (s *Store) Write(ctx context.Context, t *offline.Table, r offline.Range, b *offline.Batch) error {
+func (s *database) Write(ctx context.Context, t *offline.Table, r offline.Range, b *offline.Batch) error {
 	if b.Len() == 0 {
 		return s.record(ctx, t, r, b)
 	}
@@ -82,7 +82,7 @@ func month(micros int64) int {
 	return at.Year()*100 + int(at.Month())
 }
 
-func (s *Store) insert(ctx context.Context, t *offline.Table, b *block, token string) error {
+func (s *database) insert(ctx context.Context, t *offline.Table, b *block, token string) error {
 	ctx, cancel := context.WithTimeout(ctx, insertTimeout)
 	defer cancel()
 	settings := []param{
