@@ -13,23 +13,25 @@ import (
 // monitorMetrics are those of Monitors. Slices are not among the labels: their values are the model's users', and no
 // bound of theirs is known.
 type monitorMetrics struct {
-	inferences   *prometheus.CounterVec
-	deadLetters  *prometheus.CounterVec
-	late         *prometheus.CounterVec
-	unbaselined  *prometheus.GaugeVec
-	unknown      *prometheus.CounterVec
-	joins        *prometheus.CounterVec
-	coverage     *prometheus.GaugeVec
-	windows      *prometheus.CounterVec
-	series       []seriesGauge
-	firing       *prometheus.GaugeVec
-	messages     *prometheus.CounterVec
-	streamTime   *prometheus.GaugeVec
-	transactions *prometheus.HistogramVec
-	sessions     *prometheus.CounterVec
-	unreadable   prometheus.Counter
-	gaps         *prometheus.CounterVec
-	stopped      *prometheus.CounterVec
+	inferences  *prometheus.CounterVec
+	deadLetters *prometheus.CounterVec
+	late        *prometheus.CounterVec
+	unbaselined *prometheus.GaugeVec
+	unknown     *prometheus.CounterVec
+	// unknownFields are of inferences.
+	unknownFields *prometheus.CounterVec
+	joins         *prometheus.CounterVec
+	coverage      *prometheus.GaugeVec
+	windows       *prometheus.CounterVec
+	series        []seriesGauge
+	firing        *prometheus.GaugeVec
+	messages      *prometheus.CounterVec
+	streamTime    *prometheus.GaugeVec
+	transactions  *prometheus.HistogramVec
+	sessions      *prometheus.CounterVec
+	unreadable    prometheus.Counter
+	gaps          *prometheus.CounterVec
+	stopped       *prometheus.CounterVec
 }
 
 func newMonitorMetrics(reg prometheus.Registerer) *monitorMetrics {
@@ -40,17 +42,18 @@ func newMonitorMetrics(reg prometheus.Registerer) *monitorMetrics {
 		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
 	}
 	m := &monitorMetrics{
-		inferences:  counter("freshet_monitor_inferences_total", "Inferences that were read and committed, by model.", "model"),
-		deadLetters: counter("freshet_monitor_dead_letters_total", "Inferences that could not be used, by model and class.", "model", "class"),
-		late:        counter("freshet_monitor_late_total", "Inferences that came when every window they belong to first had been judged, by model.", "model"),
-		unbaselined: gauge("freshet_monitor_unbaselined_inferences", "Inferences so far whose model version has no baseline, by model.", "model"),
-		unknown:     counter("freshet_monitor_unknown_checks_total", "Checks that were evaluated for monitors that are not defined, and left out, by model.", "model"),
-		joins:       counter("freshet_monitor_joins_total", "What became of inferences and labels that were joined, by model and outcome: inference, duplicate, joined, corrected, superseded, late, unmatched.", "model", "outcome"),
-		coverage:    gauge("freshet_monitor_label_coverage", "Share of a window's inferences that have labels, of the window that was last judged by labels, by monitor.", "monitor"),
-		windows:     counter("freshet_monitor_windows_total", "Windows that were judged, by monitor.", "monitor"),
-		firing:      gauge("freshet_monitor_firing", "Series that fire or recover, slices among them, by monitor.", "monitor"),
-		messages:    counter("freshet_monitor_messages_total", "Messages about episodes, by monitor and type.", "monitor", "type"),
-		streamTime:  gauge("freshet_monitor_stream_time_seconds", "How far all inferences have come, as a Unix time, by model.", "model"),
+		inferences:    counter("freshet_monitor_inferences_total", "Inferences that were read and committed, by model.", "model"),
+		deadLetters:   counter("freshet_monitor_dead_letters_total", "Inferences that could not be used, by model and class.", "model", "class"),
+		late:          counter("freshet_monitor_late_total", "Inferences that came when every window they belong to first had been judged, by model.", "model"),
+		unbaselined:   gauge("freshet_monitor_unbaselined_inferences", "Inferences so far whose model version has no baseline, by model.", "model"),
+		unknown:       counter("freshet_monitor_unknown_checks_total", "Checks that were evaluated for monitors that are not defined, and left out, by model.", "model"),
+		unknownFields: counter("freshet_monitor_unknown_fields_total", "Fields of inferences that the model does not name, by model: they are ignored.", "model"),
+		joins:         counter("freshet_monitor_joins_total", "What became of inferences and labels that were joined, by model and outcome: inference, duplicate, joined, corrected, superseded, late, unmatched.", "model", "outcome"),
+		coverage:      gauge("freshet_monitor_label_coverage", "Share of a window's inferences that have labels, of the window that was last judged by labels, by monitor.", "monitor"),
+		windows:       counter("freshet_monitor_windows_total", "Windows that were judged, by monitor.", "monitor"),
+		firing:        gauge("freshet_monitor_firing", "Series that fire or recover, slices among them, by monitor.", "monitor"),
+		messages:      counter("freshet_monitor_messages_total", "Messages about episodes, by monitor and type.", "monitor", "type"),
+		streamTime:    gauge("freshet_monitor_stream_time_seconds", "How far all inferences have come, as a Unix time, by model.", "model"),
 		transactions: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "freshet_monitor_transaction_end_seconds", Help: "How long the ends of transactions took, by processor and outcome.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 16),
@@ -76,7 +79,7 @@ func newMonitorMetrics(reg prometheus.Registerer) *monitorMetrics {
 		m.series = append(m.series, g)
 		reg.MustRegister(g.GaugeVec)
 	}
-	reg.MustRegister(m.inferences, m.deadLetters, m.late, m.unbaselined, m.unknown, m.joins, m.coverage, m.windows, m.firing, m.messages, m.streamTime, m.transactions, m.sessions, m.unreadable, m.gaps, m.stopped)
+	reg.MustRegister(m.inferences, m.deadLetters, m.late, m.unbaselined, m.unknown, m.unknownFields, m.joins, m.coverage, m.windows, m.firing, m.messages, m.streamTime, m.transactions, m.sessions, m.unreadable, m.gaps, m.stopped)
 	return m
 }
 

@@ -157,6 +157,11 @@ func (s *scored) createBaseline() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	s.produceBaseline(b)
+}
+
+func (s *scored) produceBaseline(b *baseline.Baseline) {
+	s.t.Helper()
 	recs, err := baseline.Records(b)
 	if err != nil {
 		s.t.Fatal(err)

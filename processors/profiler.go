@@ -46,7 +46,8 @@ type profiled struct {
 	acc         *watch.Accumulator
 	deadLetters string
 	partitions  int32
-	counted     int
+	counted     int       // inferences of the transaction
+	unknown     int       // fields of them that the model does not name
 	labelled    *labelled // nil: its inferences are not joined with labels
 }
 
@@ -211,13 +212,13 @@ func (p *profiler) count(ctx context.Context, fetches kgo.Fetches) {
 			continue
 		}
 		m := p.byTopic[rec.Topic]
-		at, _, bad := m.reader.Read(rec, m.row)
+		at, unknown, bad := m.reader.Read(rec, m.row)
 		if bad != nil {
 			p.deadLetter(ctx, rec, bad, m.deadLetters, m.model.Name, m.partitions)
 			continue
 		}
 		m.acc.Add(rec.Partition, m.row, at)
-		m.counted++
+		m.counted, m.unknown = m.counted+1, m.unknown+unknown
 		if m.labelled != nil {
 			p.sess.s.Produce(ctx, m.labelled.inference(joins, rec, m.row, at), p.out.produced)
 		}
@@ -273,10 +274,11 @@ func (p *profiler) end(ctx context.Context) error {
 		if committed {
 			m.acc.Committed()
 			p.met.inferences.WithLabelValues(m.model.Name).Add(float64(m.counted))
+			p.met.unknownFields.WithLabelValues(m.model.Name).Add(float64(m.unknown))
 		} else {
 			m.acc.Reset()
 		}
-		m.counted = 0
+		m.counted, m.unknown = 0, 0
 		if m.labelled != nil {
 			m.labelled.ended(committed)
 		}

@@ -106,7 +106,7 @@ func (a *app) createBaseline(ctx context.Context, m *monitored, name string, f c
 	if err != nil {
 		return err
 	}
-	a.warn(otherTypes(b))
+	a.warn(append(otherTypes(b), tooFewRows(m.plane, def, b)...))
 	records, err := baseline.Records(b)
 	if err != nil {
 		return err
@@ -171,6 +171,16 @@ var aQuery = regexp.MustCompile(`(?i)^\s*(SELECT|WITH)[\s(*"]`)
 
 // isQuery tells a query from the name of a file, as a spine's is told.
 func isQuery(from string) bool { return aQuery.MatchString(from) }
+
+// tooFewRows says which monitors can never judge anything by a baseline of so few rows.
+func tooFewRows(p *config.Plane, def *config.Baseline, b *baseline.Baseline) (out []string) {
+	for _, m := range p.Monitors {
+		if m.Bins == def && (m.Skew || len(m.Quality) > 0) && b.Rows < uint64(m.MinSample) {
+			out = append(out, fmt.Sprintf("monitor %s judges nothing by %s rows: its min_sample is %s", m.Name, thousands(int64(b.Rows)), thousands(int64(m.MinSample))))
+		}
+	}
+	return out
+}
 
 // otherTypes says which columns have values that are not of the model's type.
 func otherTypes(b *baseline.Baseline) (out []string) {
