@@ -16,63 +16,41 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 
-	"github.com/freshet-io/freshet/config"
-	"github.com/freshet-io/freshet/ingest"
-	core "github.com/freshet-io/freshet/internal/feature"
 	"github.com/freshet-io/freshet/internal/testenv"
-	"github.com/freshet-io/freshet/offline"
-	"github.com/freshet-io/freshet/offline/parquet"
 )
 
-// withParquet is a connections file that names an offline store besides.
-func (p *plane) withParquet(dir string) string {
-	p.t.Helper()
-	file := filepath.Join(p.t.TempDir(), "change.yaml")
-	text := fmt.Sprintf("connections:\n  kafka: {brokers: [%q]}\n  redis: {url: \"redis://%s\"}\n  parquet: {url: \"file://%s\"}\n", p.brokers, p.redis, dir)
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		p.t.Fatal(err)
-	}
-	return file
+// history is an offline store that a plane's sinks fill and its changes read.
+type history struct {
+	name, lines string // of the connection
+	rows        func(table string) []stored
 }
 
-// archive writes what the topic holds below given offsets into Parquet, as the sink does.
-func (p *plane) archive(dir string, ends map[int32]int64) {
-	p.t.Helper()
-	def, err := config.Load(p.file, p.withParquet(dir))
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	store, err := parquet.Open(p.t.Context(), config.Secret("file://"+dir), parquet.Options{})
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	defer store.Close()
-	table := offline.EventsTable(def.Sources[0])
-	rd, err := ingest.NewReader(def.Sources[0])
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	records := p.records(p.t, p.topic)
-	for part, end := range ends {
-		b := &offline.Batch{Width: len(table.Columns)}
-		for _, r := range records {
-			if r.Partition != part || r.Offset >= end {
-				continue
+// forEachHistory runs a test on planes with either offline store.
+func forEachHistory(t *testing.T, test func(t *testing.T, p *plane, h *history)) {
+	for _, name := range []string{"parquet", "clickhouse"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			kafka := testenv.Kafka(t)
+			p := newPlane(t, ordersPlane+"offline: {flush_interval: 300ms}\n", kafka, kafka, testenv.Redis(t), orderPartitions)
+			h := &history{name: name}
+			if name == "parquet" {
+				dir := t.TempDir()
+				h.lines, h.rows = parquetIn(dir), func(table string) []stored { return p.inParquet(dir, table) }
+			} else {
+				url, _ := testenv.ClickHouse(t)
+				h.lines, h.rows = clickHouseAt(url), p.inClickHouse
 			}
-			row := make([]core.Value, len(table.Columns))
-			at, _, bad := rd.Read(r, row)
-			if bad != nil {
-				p.t.Fatal(bad)
-			}
-			b.Values = append(b.Values, row...)
-			b.Meta = append(b.Meta, offline.Meta{
-				Time: at, Arrived: r.Timestamp.UnixMicro(), Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Ordinal: 1,
-			})
-		}
-		if err := store.Write(p.t.Context(), table, offline.Range{Topic: p.topic, Partition: part, First: 0, End: end}, b); err != nil {
-			p.t.Fatal(err)
-		}
+			p.stores = h.lines
+			test(t, p, h)
+		})
 	}
+}
+
+// has waits until the store has each event once.
+func (h *history) has(t *testing.T, es []*event) {
+	t.Helper()
+	want := eventRows(es)
+	eventually(t, fmt.Sprintf("%d events in %s", len(es), h.name), func() error { return sameRows(h.rows("events_orders"), want) })
 }
 
 // command runs a command and returns its status and output.
@@ -121,35 +99,48 @@ func (p *plane) truncate(ends map[int32]int64) {
 	}
 }
 
-// changedOrders are the views of ordersPlane with a feature more each.
+// changedOrders are the views of ordersPlane with a feature more each, and one more view.
 func changedOrders(p *plane) (text string, views []view) {
 	text = strings.Replace(p.text, "      - {name: last_shop,", "      - {name: most, aggregate: max, of: n}\n      - {name: last_shop,", 1)
 	text = strings.Replace(text, "      - {name: count_1h,", "      - {name: most, aggregate: max, of: amount, window: 1h}\n      - {name: count_1h,", 1)
+	text = strings.Replace(text, "  - name: shop_orders\n", addedView+"  - name: shop_orders\n", 1)
 	for _, v := range orderViews {
 		v.features = slices.Clone(v.features)
 		views = append(views, v)
 	}
 	views[0].features = append(views[0].features, feature{name: "most", aggregate: "max", of: field("n")})
 	views[1].features = append(views[1].features, feature{name: "most", aggregate: "max", of: field("amount"), window: time.Hour})
-	return text, views
+	return text, append(views, view{name: "user_channels", joinKeys: []string{"user"}, features: []feature{
+		{name: "channels", aggregate: "count", of: field("channel")},
+		{name: "least_1h", aggregate: "min", of: field("amount"), window: time.Hour},
+	}})
 }
 
-// TestAChangedDefinitionIsAppliedWhileEventsFlow changes both views of a plane that runs. The topic no longer has the first
-// events, and for a part of them only Parquet does; apply is killed on its way twice. The old definition is served until
-// the new one runs, and then every feature of every entity is that of all events, each once.
+const addedView = `  - name: user_channels
+    entity: user
+    source: orders
+    features:
+      - {name: channels, aggregate: count, of: channel}
+      - {name: least_1h, aggregate: min, of: amount, window: 1h}
+`
+
+// TestAChangedDefinitionIsAppliedWhileEventsFlow changes both views of a plane that runs, and adds one. The topic no longer has the first
+// events: for a part of them there is only what the sink has written to an offline store. apply is killed on its way twice. The old
+// definition is served until the new one runs, and then every feature of every entity is that of all events, each once.
 func TestAChangedDefinitionIsAppliedWhileEventsFlow(t *testing.T) {
 	t.Parallel()
-	kafka := testenv.Kafka(t)
-	p := newPlane(t, ordersPlane, kafka, kafka, testenv.Redis(t), orderPartitions)
+	forEachHistory(t, applyWhileEventsFlow)
+}
+
+func applyWhileEventsFlow(t *testing.T, p *plane, h *history) {
 	old := p.run("one")
 	first := p.stream(1, 20)
 	time.Sleep(3 * time.Second)
 	es := first.end()
 	checkOrders(t, "the first events", old, es)
 
-	dir := t.TempDir()
+	h.has(t, es)
 	ends := p.ends()
-	p.archive(dir, ends)
 	for part := range ends {
 		ends[part] /= 2
 	}
@@ -159,7 +150,10 @@ func TestAChangedDefinitionIsAppliedWhileEventsFlow(t *testing.T) {
 	second := p.stream(2, 4)
 	text, views := changedOrders(p)
 	p.define(text)
-	conn := p.withParquet(dir)
+	conn := p.connections("none")
+	p.stores = ""
+	bare := p.connections("none")
+	p.stores = h.lines
 	status, out, log := p.command(t.Context(), "plan", p.file, "--connections", conn, "--output", "json")
 	var plan struct {
 		Views []struct {
@@ -167,10 +161,11 @@ func TestAChangedDefinitionIsAppliedWhileEventsFlow(t *testing.T) {
 			Gaps         []string
 		}
 	}
-	if err := json.Unmarshal([]byte(out), &plan); err != nil || status != 6 || len(plan.Views) != 2 || plan.Views[0].Action != "rebuild" || len(plan.Views[0].Gaps) != 0 {
+	if err := json.Unmarshal([]byte(out), &plan); err != nil || status != 6 || len(plan.Views) != 3 || plan.Views[0].Action != "rebuild" || plan.Views[2].Action != "create" ||
+		len(plan.Views[0].Gaps)+len(plan.Views[2].Gaps) != 0 {
 		t.Fatalf("plan: status %d, %v\n%s%s", status, err, out, log)
 	}
-	if status, _, log := p.command(t.Context(), "apply", p.file, "--connections", p.connections("none")); status != 1 || !strings.Contains(log, "--accept-gap") {
+	if status, _, log := p.command(t.Context(), "apply", p.file, "--connections", bare); status != 1 || !strings.Contains(log, "--accept-gap") {
 		t.Errorf("apply without the offline store: status %d, %s", status, log)
 	}
 	for _, after := range []time.Duration{300 * time.Millisecond, 900 * time.Millisecond} {
@@ -207,16 +202,19 @@ func TestAChangedDefinitionIsAppliedWhileEventsFlow(t *testing.T) {
 // TestBackfillAndForget loads a file into a plane that runs, twice, and then has it forget a user.
 func TestBackfillAndForget(t *testing.T) {
 	t.Parallel()
-	kafka := testenv.Kafka(t)
-	p := newPlane(t, ordersPlane, kafka, kafka, testenv.Redis(t), orderPartitions)
+	forEachHistory(t, backfillAndForget)
+}
+
+func backfillAndForget(t *testing.T, p *plane, h *history) {
 	in := p.run("one")
 	events := p.stream(3, 5)
 	time.Sleep(2 * time.Second)
 	es := events.end()
 	checkOrders(t, "what was sent", in, es)
 
-	dir := t.TempDir()
-	conn := p.withParquet(dir)
+	h.has(t, es)
+	sent := len(es)
+	conn := p.connections("none")
 	file := filepath.Join(t.TempDir(), "past.csv")
 	text := "user,shop,channel,amount,n,at\n"
 	for i := range 200 {
@@ -242,9 +240,13 @@ func TestBackfillAndForget(t *testing.T) {
 		checkOrders(t, "with what was loaded", in, es)
 	}
 
+	if n := len(h.rows("events_orders")); n != sent+200 {
+		t.Errorf("%d rows in %s, want %d and 200", n, h.name, sent)
+	}
+
 	const gone = "u7"
 	status, out, log := p.command(t.Context(), "forget", p.file, "--connections", conn, "--entity", "user="+gone)
-	if status != 0 || !strings.Contains(out, "parquet events_orders") || !strings.Contains(out, p.topic) {
+	if status != 0 || !strings.Contains(out, h.name+" events_orders") || !strings.Contains(out, p.topic) {
 		t.Fatalf("forget: status %d\n%s%s", status, out, log)
 	}
 	var left []*event
@@ -262,37 +264,16 @@ func TestBackfillAndForget(t *testing.T) {
 		}
 		return err
 	})
-	if n := p.rowsOf(dir, gone); n != 0 {
-		t.Errorf("%d rows of the user are left in Parquet", n)
-	}
-	if n := p.rowsOf(dir, "u8"); n != 10 {
-		t.Errorf("%d rows of another user in Parquet, want 10", n)
-	}
-}
-
-// rowsOf counts a user's rows in Parquet.
-func (p *plane) rowsOf(dir, user string) (n int) {
-	p.t.Helper()
-	def, err := config.Load(p.file, p.withParquet(dir))
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	store, err := parquet.Open(p.t.Context(), config.Secret("file://"+dir), parquet.Options{})
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	defer store.Close()
-	table := offline.EventsTable(def.Sources[0])
-	err = store.Scan(p.t.Context(), table, offline.Query{Columns: table.Key}, func(_ int, b *offline.Batch) error {
-		for i := range b.Meta {
-			if b.Row(i)[0].Str() == user {
-				n++
-			}
+	for _, table := range []string{"events_orders", "features_user_orders"} {
+		left := h.rows(table)
+		if slices.ContainsFunc(left, func(s stored) bool { return s.row["user"] == gone }) {
+			t.Errorf("%s has rows of the user in %s", h.name, table)
 		}
-		return nil
-	})
-	if err != nil {
-		p.t.Fatal(err)
+		if !slices.ContainsFunc(left, func(s stored) bool { return s.row["user"] == "u8" }) {
+			t.Errorf("%s has no rows of another user in %s", h.name, table)
+		}
 	}
-	return n
+	if n := len(h.rows("events_orders")); n != len(left) {
+		t.Errorf("%d rows in %s, want %d", n, h.name, len(left))
+	}
 }

@@ -123,8 +123,12 @@ type stream struct {
 
 // perTick orders are sent each 10 ms.
 func (p *plane) stream(seed uint64, perTick int) *stream {
+	return p.streamOf(newOrders(seed).next, perTick)
+}
+
+// streamOf sends what next returns.
+func (p *plane) streamOf(next func() ([]byte, *event), perTick int) *stream {
 	s := &stream{producer: p.producer(orderPartitions), done: make(chan struct{})}
-	o := newOrders(seed)
 	s.wg.Go(func() {
 		tick := time.NewTicker(10 * time.Millisecond)
 		defer tick.Stop()
@@ -135,7 +139,7 @@ func (p *plane) stream(seed uint64, perTick int) *stream {
 			case <-tick.C:
 			}
 			for range perTick {
-				value, e := o.next()
+				value, e := next()
 				s.send(e.row["user"].(string), value, e)
 			}
 		}

@@ -32,6 +32,7 @@ type plane struct {
 	brokers, redis string // as the processes reach them
 	direct         string // as the tests reach Kafka
 	processing     string // further lines of the section
+	stores         string // the offline stores, as further lines of the section connections
 	dir            string // of the instances' state
 }
 
@@ -64,9 +65,9 @@ func (p *plane) connections(instance string) string {
 	text := fmt.Sprintf(`connections:
   kafka: {brokers: [%q]}
   redis: {url: "redis://%s"}
-listen: {http: "127.0.0.1:0", grpc: "127.0.0.1:0", admin: "127.0.0.1:0"}
+%slisten: {http: "127.0.0.1:0", grpc: "127.0.0.1:0", admin: "127.0.0.1:0"}
 processing: {instance_id: %q, state_dir: %q%s}
-`, p.brokers, p.redis, instance, p.stateDir(instance), p.processing)
+`, p.brokers, p.redis, p.stores, instance, p.stateDir(instance), p.processing)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		p.t.Fatal(err)
 	}
