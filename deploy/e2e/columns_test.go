@@ -80,13 +80,18 @@ func TestAColumnIsAddedWhileEventsFlow(t *testing.T) {
 		eventually(t, "caught up", in.caughtUp)
 		eventually(t, "nothing left to write", in.noLag)
 	}
+	// Each store has a group of its own: in between, who wrote a row is another question in each.
 	eventually(t, "each event once, with its field where it must be", func() error {
-		rows := p.inClickHouse("events_orders")
-		return errors.Join(checkPoints(rows, es, began, replaced), inStore("Parquet", sameRows(p.inParquet(dir, "events_orders"), rows)))
+		return errors.Join(
+			inStore("ClickHouse", checkPoints(p.inClickHouse("events_orders"), es, began, replaced)),
+			inStore("Parquet", checkPoints(p.inParquet(dir, "events_orders"), es, began, replaced)),
+		)
 	})
 	eventually(t, "the log", func() error {
-		rows := p.inClickHouse("features_user_orders")
-		return errors.Join(checkTwoLogs(rows, es, began, replaced), inStore("Parquet", sameRows(p.inParquet(dir, "features_user_orders"), rows)))
+		return errors.Join(
+			inStore("ClickHouse", checkTwoLogs(p.inClickHouse("features_user_orders"), es, began, replaced)),
+			inStore("Parquet", checkTwoLogs(p.inParquet(dir, "features_user_orders"), es, began, replaced)),
+		)
 	})
 	for _, in := range fresh {
 		in.stop()
@@ -115,7 +120,7 @@ func checkPoints(rows []stored, es []*event, began, replaced map[int32]int64) er
 		if has && r.offset < began[p] || !has && r.offset >= replaced[p] {
 			return fmt.Errorf("points of %d/%d are %v; the change began at %d and ended at %d", p, r.offset, r.row["points"], began[p], replaced[p])
 		}
-		if !has {
+		if !has { // w is the event itself, which has it
 			r.row["points"] = w.row["points"]
 		}
 		if err := sameRows([]stored{r}, []stored{w}); err != nil {
@@ -125,55 +130,42 @@ func checkPoints(rows []stored, es []*event, began, replaced map[int32]int64) er
 	return nil
 }
 
-// checkTwoLogs looks at the log of user_orders as two: rows of the old definition, which have no feature most, and of the new. Of
-// each user either counts one event after the other; together they have every event, and the old one has those before the
-// change alone and none of those after it.
+// checkTwoLogs looks at the log of user_orders, in which an event is known by its user and how many events that has. Those before
+// the change have a row of the old definition, without the feature most, those after it one of the new. In between either
+// definition may have counted an event, or both, and a process of the old one may have written the other's row, without most.
 func checkTwoLogs(rows []stored, es []*event, began, replaced map[int32]int64) error {
 	type place struct{ user, ever any }
-	logs := map[bool]map[any][]stored{false: {}, true: {}}
-	seen := map[bool]map[place]bool{false: {}, true: {}}
+	type logged struct{ rows, withMost int }
+	logs := map[place]logged{}
 	for _, r := range rows {
-		user, isNew := r.row["user"], r.row["most"] != nil
-		at := place{user, r.row["ever"]}
-		if seen[isNew][at] {
-			return fmt.Errorf("a definition has logged an event twice: %+v", r)
+		at := place{r.row["user"], r.row["ever"]}
+		l := logs[at]
+		l.rows++
+		if r.row["most"] != nil {
+			l.withMost++
 		}
-		seen[isNew][at] = true
-		logs[isNew][user] = append(logs[isNew][user], r)
+		logs[at] = l
 	}
 	n := 0
 	for _, ent := range expect(&orderViews[0], es).entities {
-		user := ent.key[0]
 		slices.SortFunc(ent.events, func(a, b *event) int { return int(a.offset - b.offset) })
 		for i, e := range ent.events {
-			at := place{user, int64(i + 1)}
-			was, is := seen[false][at], seen[true][at]
-			switch {
-			case !was && !is:
-				return fmt.Errorf("event %d/%d has no row", e.partition, e.offset)
-			case e.offset < began[e.partition] && (!was || is):
-				return fmt.Errorf("event %d/%d, from before the change: old row %v, new row %v", e.partition, e.offset, was, is)
-			case e.offset >= replaced[e.partition] && (was || !is):
-				return fmt.Errorf("event %d/%d, from after the change: old row %v, new row %v", e.partition, e.offset, was, is)
+			l := logs[place{ent.key[0], int64(i + 1)}]
+			n += l.rows
+			wrong := l.rows < 1 || l.rows > 2 || l.withMost > 1
+			if e.offset < began[e.partition] {
+				wrong = l != logged{1, 0}
+			} else if e.offset >= replaced[e.partition] {
+				wrong = l != logged{1, 1}
 			}
-			for _, there := range []bool{was, is} {
-				if there {
-					n++
-				}
+			if wrong {
+				return fmt.Errorf("event %d/%d of %v has %d rows, %d of them with the new feature; the change began at %d and ended at %d",
+					e.partition, e.offset, ent.key[0], l.rows, l.withMost, began[e.partition], replaced[e.partition])
 			}
 		}
 	}
 	if n != len(rows) {
 		return fmt.Errorf("%d rows, but %d are of events", len(rows), n)
-	}
-	for _, log := range logs {
-		for user, rows := range log {
-			for i, r := range rows[1:] {
-				if r.row["ever"].(int64) != rows[i].row["ever"].(int64)+1 {
-					return fmt.Errorf("a log of %v goes from %+v to %+v", user, rows[i], r)
-				}
-			}
-		}
 	}
 	return nil
 }
