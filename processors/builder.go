@@ -162,6 +162,9 @@ var errOvertaken = errors.New("another build of the view has begun since; this o
 // finish puts the built state in the place of the recorded one, which is kept as a previous one.
 func (b *Builder) finish(ctx context.Context, rec ViewRecord) error {
 	return b.rt.registry().update(ctx, func(recorded map[string]ViewRecord) ([]ViewRecord, error) {
+		if have, ok := recorded[rec.View]; ok && have.Generation == rec.Generation && have.Epoch == rec.Epoch {
+			return nil, nil // an earlier attempt has committed after all, though it was told otherwise
+		}
 		name := buildingPrefix + rec.View
 		if a, ok := recorded[name]; !ok || a.Generation != rec.Generation || a.Epoch != rec.Epoch {
 			return nil, fmt.Errorf("feature view %q: %w", rec.View, errOvertaken)

@@ -237,6 +237,33 @@ func TestABuildThatDiesLeavesTheOldPlaneAndIsDoneAgain(t *testing.T) {
 	}
 }
 
+// TestASwitchThatCommittedAfterAllIsNotDoneTwice: the end of the transaction that switches may be answered with an error though
+// it was done, and is then tried again.
+func TestASwitchThatCommittedAfterAllIsNotDoneTwice(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	w.produce(50)
+	in := w.run(nil)
+	eventually(t, "features", w.check)
+	if err := w.build(w.plane, "user_orders", nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	in.stop()
+	rec := w.stateOf("user_orders")
+	if err := w.builder(w.plane, nil).finish(t.Context(), rec); err != nil {
+		t.Errorf("tried again: %v", err)
+	}
+	if again := w.stateOf("user_orders"); len(again.Previous) != len(rec.Previous) || again.Generation != rec.Generation {
+		t.Errorf("the record was %+v and is %+v", rec, again)
+	}
+	if err := w.build(w.plane, "user_orders", nil, nil); err != nil { // which takes the next generation
+		t.Fatal(err)
+	}
+	if err := w.builder(w.plane, nil).finish(t.Context(), rec); !errors.Is(err, errOvertaken) {
+		t.Errorf("after another build: %v, want %v", err, errOvertaken)
+	}
+}
+
 // leftovers counts the cells of generations of the changed definition that are not the recorded one.
 func (w *world) leftovers(view string) (int, error) {
 	rec := w.stateOf(view)
@@ -263,6 +290,7 @@ func (w *world) leftovers(view string) (int, error) {
 }
 
 func TestADroppedStateIsGoneAndItsGenerationIsNotUsedAgain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	w.produce(200)
 	in := w.run(nil)
@@ -333,6 +361,7 @@ func (w *world) compareAll(view string) error {
 
 // A view that is built anew under the same definition is taken up by processes that run with it.
 func TestARunningProcessTakesUpAStateBuiltAnew(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	w.produce(200)
 	in := w.run(nil)
