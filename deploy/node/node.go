@@ -161,7 +161,7 @@ func (n *node) addKafka() error {
 	if err != nil {
 		return err
 	}
-	n.kafka = append(opts, kgo.WithLogger(kafka.Logger(n.Logger)))
+	n.kafka = append(opts, kgo.WithLogger(kafka.Logger(n.Logger)), kgo.WithHooks(kafka.NewMetrics(n.registry)))
 	n.group.Add("kafka", 0, func(ctx context.Context, ready func()) error {
 		cl, err := kgo.NewClient(n.kafka...)
 		if err != nil {
