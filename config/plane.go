@@ -233,7 +233,7 @@ type Processing struct {
 	RouteInterval    time.Duration // transactions of the router; default 20ms
 	PublishInterval  time.Duration // how long an entity's change may wait before it is published; default 10ms
 	StateCacheBytes  int64         // entities held in memory; default 512 MiB
-	MaxPendingWrites int           // entities waiting for Redis before processing pauses; default 200_000
+	MaxPendingWrites int           // entities waiting for Redis before processing pauses, as it does when they fill StateCacheBytes; default 200_000
 	StateDir         string        // of the local store; default under the user's cache folder
 	InstanceID       string        // stable name of this instance; default the host's name
 }

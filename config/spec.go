@@ -87,7 +87,7 @@ type processingSpec struct {
 	RouteInterval    At[time.Duration] `yaml:"route_interval" doc:"How often a repartitioning router commits. Default: 20ms."`
 	PublishInterval  At[time.Duration] `yaml:"publish_interval" doc:"How long an entity's change may wait before it is published online. Default: 10ms."`
 	StateCacheBytes  At[byteSize]      `yaml:"state_cache_bytes" doc:"Memory for entities. Default: 512MiB."`
-	MaxPendingWrites At[int]           `yaml:"max_pending_writes" doc:"Entities that may wait for Redis before processing pauses. Default: 200000."`
+	MaxPendingWrites At[int]           `yaml:"max_pending_writes" doc:"Entities that may wait for Redis before processing pauses. It pauses too when those that wait fill state_cache_bytes. Asked before each batch of up to 20000 records is read, so one batch more may come to wait. Default: 200000."`
 	StateDir         At[string]        `yaml:"state_dir" doc:"Folder of the local state. Default: freshet/PROJECT in the user's cache folder."`
 	InstanceID       At[string]        `yaml:"instance_id" doc:"Stable name of this instance. Default: the host's name."`
 }

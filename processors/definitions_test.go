@@ -43,6 +43,7 @@ func (w *world) checkToo() error {
 }
 
 func TestAViewAddedLaterCountsFromTheBeginning(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	w.produce(300)
 	in := w.run(nil)
@@ -57,6 +58,7 @@ func TestAViewAddedLaterCountsFromTheBeginning(t *testing.T) {
 
 // As in a rolling restart that adds a view: old and new definitions run in turn.
 func TestAViewThatIsTakenOutAndPutBackCountsWhatItMissed(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	without, with := w.plane, w.load(w.text("")+tooView)
 	for i, p := range []struct {
@@ -77,6 +79,7 @@ func TestAViewThatIsTakenOutAndPutBackCountsWhatItMissed(t *testing.T) {
 }
 
 func TestAnEntityAddedLaterCountsFromTheBeginning(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	w.produce(100)
 	in := w.run(nil)
@@ -105,6 +108,7 @@ func TestAnEntityAddedLaterCountsFromTheBeginning(t *testing.T) {
 }
 
 func TestATombstoneErasesOnceForEachView(t *testing.T) {
+	t.Parallel()
 	const tombstones = "    tombstones: delete\n"
 	w := newWorld(t, tombstones)
 	in := w.run(nil)
@@ -133,6 +137,7 @@ func TestATombstoneErasesOnceForEachView(t *testing.T) {
 }
 
 func TestAViewAddedToASourceWithEventIDsIsRefused(t *testing.T) {
+	t.Parallel()
 	const ids = "      - {name: id, type: string}\n    event_id: {field: id, horizon: 1m}\n"
 	w := newWorld(t, ids)
 	in := w.run(nil)
@@ -145,6 +150,7 @@ func TestAViewAddedToASourceWithEventIDsIsRefused(t *testing.T) {
 }
 
 func TestAChangedDefinitionIsRefused(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	in := w.run(nil)
 	in.waitReady()
@@ -156,6 +162,7 @@ func TestAChangedDefinitionIsRefused(t *testing.T) {
 }
 
 func TestARecreatedSourceTopicIsRefused(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	in := w.run(nil)
 	in.waitReady()
@@ -172,6 +179,7 @@ func TestARecreatedSourceTopicIsRefused(t *testing.T) {
 }
 
 func TestStartAtLatestChoosesOnce(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "    start_at: latest\n")
 	before := w.random()
 	w.send(before) // not among w.events: it must not be counted
@@ -204,6 +212,7 @@ func (w *world) forgetGroup(group string) {
 }
 
 func TestRecordsAsLargeAsKafkaTakes(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	w.run(nil)
 	w.produce(50)
@@ -232,6 +241,7 @@ func TestRecordsAsLargeAsKafkaTakes(t *testing.T) {
 }
 
 func TestARestartPublishesNothingAgain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	in := w.run(nil)
 	w.produce(300)

@@ -13,6 +13,7 @@ import (
 // Cells that were produced before their transaction ends are not in the store: what erases their entity must delete them
 // too, and what comes after must outlive the deletion. The changelog tells.
 func TestATombstoneErasesWhatWasProducedEarly(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "    tombstones: delete\n")
 	w.plane.Processing.CommitInterval = 2 * time.Second // everything below is one transaction
 	in := w.run(nil)

@@ -18,6 +18,7 @@ import (
 )
 
 func TestARestartGoesOnWhereItStopped(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	w.produce(300)
 	in := w.run(nil)
@@ -29,6 +30,7 @@ func TestARestartGoesOnWhereItStopped(t *testing.T) {
 }
 
 func TestALostLocalStoreIsRebuiltFromTheChangelog(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	w.produce(400)
 	in := w.run(nil)
@@ -44,6 +46,7 @@ func TestALostLocalStoreIsRebuiltFromTheChangelog(t *testing.T) {
 }
 
 func TestAnEmptiedRedisIsFilledAgain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	w.produce(400)
 	w.run(nil)
@@ -61,6 +64,7 @@ func TestAnEmptiedRedisIsFilledAgain(t *testing.T) {
 }
 
 func TestRedisAwayHoldsNothingBackForGood(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	w.redis.setAway(errors.New("away"))
 	in := w.run(func(o *Options) { o.Plane.Processing.MaxPendingWrites = 5 })
@@ -145,6 +149,7 @@ func TestCommitInDoubt(t *testing.T) {
 }
 
 func TestInstancesJoinAndLeave(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	one := w.run(nil)
 	w.produce(200)
@@ -171,6 +176,7 @@ func TestInstancesJoinAndLeave(t *testing.T) {
 }
 
 func TestBadRecordsAreDeadLetteredOnce(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	w.run(nil)
 	w.produce(100)
@@ -261,6 +267,7 @@ func header(r *kgo.Record, key string) string {
 }
 
 func TestAMisplacedRecordStopsItsTaskAlone(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	in := w.run(nil)
 	w.produce(100)
@@ -280,12 +287,11 @@ func TestAMisplacedRecordStopsItsTaskAlone(t *testing.T) {
 	// The other partitions go on.
 	before := len(w.events)
 	for len(w.events) < before+50 {
-		e := w.random()
-		if ingest.Partition([]byte(e.User), testPartitions) != stray.Partition {
+		if e := w.random(); ingest.Partition([]byte(e.User), testPartitions) != stray.Partition {
 			w.events = append(w.events, e)
-			w.send(e)
 		}
 	}
+	w.send(w.events[before:]...)
 	eventually(t, "features of the others", func() error {
 		for u, es := range byUser(w.events) {
 			if err := w.compareUserIfOn(u, es, stray.Partition); err != nil {
@@ -305,6 +311,7 @@ func byUser(es []event) map[string][]event {
 }
 
 func TestTombstonesEraseTheirEntity(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "    tombstones: delete\n")
 	w.run(nil)
 	w.produce(200)
@@ -323,15 +330,20 @@ func TestTombstonesEraseTheirEntity(t *testing.T) {
 }
 
 func TestEventIDsAreCountedOnce(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "      - {name: id, type: string}\n    event_id: {field: id, horizon: 24h}\n")
 	in := w.run(nil)
+	var batch []event
 	for i := range 200 {
 		e := w.random()
 		e.ID = fmt.Sprint(i)
 		w.events = append(w.events, e)
-		w.send(e)
-		if i%3 == 0 {
-			w.send(e)
+		if batch = append(batch, e); i%3 == 0 {
+			batch = append(batch, e)
+		}
+		if i%20 == 19 {
+			w.send(batch...)
+			batch = batch[:0]
 		}
 	}
 	eventually(t, "features", w.check)

@@ -130,6 +130,7 @@ func (w *world) checkShopLog() error {
 }
 
 func TestEachEventIsLoggedOnceWithTheFeaturesOfItsTime(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "").logs()
 	in := w.run(nil)
 	w.produce(300)
@@ -186,6 +187,7 @@ func TestTheLogHoldsEachEventOnceWhateverFails(t *testing.T) {
 
 // A view that is added later counts the past, and logs it: once.
 func TestAViewAddedLaterLogsThePastOnce(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "").logs()
 	w.produce(200)
 	in := w.run(nil)
@@ -213,6 +215,7 @@ func TestAViewAddedLaterLogsThePastOnce(t *testing.T) {
 }
 
 func TestHistoryNoneWritesNoLog(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	w.plane = w.load(strings.Replace(w.text(""), "    source: orders\n    features:", "    source: orders\n    history: none\n    features:", 1))
 	w.logs()

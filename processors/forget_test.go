@@ -48,6 +48,7 @@ func (w *world) cellsNaming(view string, key feature.Value) int {
 }
 
 func TestAnEntityIsForgottenWhileTheProcessorsRun(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	w.produce(300)
 	in := w.run(nil)
@@ -94,6 +95,7 @@ func TestAnEntityIsForgottenWhileTheProcessorsRun(t *testing.T) {
 }
 
 func TestARequestToForgetStandsUntilAProcessRuns(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	w.produce(200)
 	in := w.run(nil)
@@ -116,6 +118,7 @@ func TestARequestToForgetStandsUntilAProcessRuns(t *testing.T) {
 
 // TestAnEntityIsForgottenInEveryRetiredState: states of other entities come before and between, and stay.
 func TestAnEntityIsForgottenInEveryRetiredState(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	w.produce(200)
 	in := w.run(nil)

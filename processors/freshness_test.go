@@ -83,6 +83,7 @@ func (s *scored) told(class alert.Class) []string {
 // One region's orders stop for an hour of the stream's own time, hours before the clock's, and all values shift while they are away:
 // the region is told as stale, and of the shift all but what is of the region.
 func TestAStaleSliceIsToldAndMutesWhatIsOfIt(t *testing.T) {
+	t.Parallel()
 	s := newScoredOf(t, withFeeds(`
   - name: inputs
     model: scorer
@@ -134,6 +135,7 @@ func TestAStaleSliceIsToldAndMutesWhatIsOfIt(t *testing.T) {
 // A monitor that only watches feeds needs no baseline and no inferences. By the clock, a source is judged once all is
 // read that it has, to the end of what transactions have left in its log.
 func TestFreshnessAloneIsJudgedByTheClock(t *testing.T) {
+	t.Parallel()
 	s := newScoredOf(t, withFeeds("  - {name: feed, model: scorer, window: {size: 1h}, freshness: [{source: orders, by: region, max_age: 1h}]}\n"))
 	var ahead atomic.Int64 // of the clock that the monitors see
 	began := time.Now().Add(-12 * time.Hour)
@@ -206,6 +208,7 @@ func TestFreshnessAloneIsJudgedByTheClock(t *testing.T) {
 // A first start sees how old a source is and does not read its history. Records that are deleted before they are read are
 // no loss: what comes after them says how old the source is.
 func TestOnlyTheNewestOfASourceIsRead(t *testing.T) {
+	t.Parallel()
 	s := newScoredOf(t, withFeeds("  - {name: feed, model: scorer, window: {size: 1h}, freshness: [{source: orders, by: region, max_age: 1h}]}\n"))
 	if err := s.cluster.CreateTopic("orders", 2, nil); err != nil {
 		t.Fatal(err)

@@ -89,6 +89,7 @@ type world struct {
 	rng     *rand.Rand
 	events  []event
 	start   time.Time
+	sender  *kgo.Client // of send; nil before the first
 }
 
 const testPartitions = 4
@@ -246,7 +247,9 @@ func (w *world) produce(n int) {
 
 func (w *world) send(es ...event) {
 	w.t.Helper()
-	cl := w.client()
+	if w.sender == nil {
+		w.sender = w.client()
+	}
 	var recs []*kgo.Record
 	for _, e := range es {
 		v, err := json.Marshal(e)
@@ -259,7 +262,7 @@ func (w *world) send(es ...event) {
 		}
 		recs = append(recs, &kgo.Record{Topic: w.topic, Key: key, Value: v, Partition: ingest.Partition(key, testPartitions)})
 	}
-	if err := cl.ProduceSync(w.t.Context(), recs...).FirstErr(); err != nil {
+	if err := w.sender.ProduceSync(w.t.Context(), recs...).FirstErr(); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -420,10 +423,11 @@ type memoryRedis struct {
 	id      int
 	refused int
 	writes  int
+	expire  map[string]time.Duration // of the last write of a key
 }
 
 func newMemoryRedis() *memoryRedis {
-	return &memoryRedis{fields: map[string]map[string][]byte{}, canary: map[string]feature.Version{}, known: map[string]feature.Version{}}
+	return &memoryRedis{fields: map[string]map[string][]byte{}, canary: map[string]feature.Version{}, known: map[string]feature.Version{}, expire: map[string]time.Duration{}}
 }
 
 func (r *memoryRedis) get(key, head, tail string) (h, t []byte) {
@@ -454,6 +458,7 @@ func (r *memoryRedis) Write(_ context.Context, batch []online.Write, out []onlin
 	}
 	for i, w := range batch {
 		r.writes++
+		r.expire[string(w.Key)] = w.Expire
 		out[i] = r.write(w)
 		if out[i] == online.Refused {
 			r.refused++

@@ -38,7 +38,7 @@ func (m *materializer) housekeeping() {
 		m.evict()
 	}
 	for _, t := range m.running {
-		if !t.online.republish.active && now.Sub(t.online.lastFull) > fullSweepEvery {
+		if !t.online.republish.active && now.Sub(t.online.lastFull) > m.fullEvery {
 			t.online.lastFull = now
 			t.startRepublish(nil, nil)
 		}
@@ -52,7 +52,7 @@ const positionsEvery = time.Hour
 // a disk or a broker, does not answer.
 const stuckAfter = 30 * time.Second
 
-// fullSweepEvery is how often everything is published again, whether or not a loss was noticed.
+// fullSweepEvery is how often everything is published again, whether or not a loss was noticed, unless the options say otherwise.
 const fullSweepEvery = 24 * time.Hour
 
 // setStatus tells readiness how things stand.

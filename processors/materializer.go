@@ -1,6 +1,7 @@
 package processors
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,6 +47,7 @@ type materializer struct {
 	lastPub       time.Time
 	pubErr        error
 	pubErrAt      time.Time
+	fullEvery     time.Duration // between two publications of everything
 	txn           *txnRecords
 	lastHouse     time.Time
 	lastPositions time.Time
@@ -72,6 +74,7 @@ func newMaterializer(r *Runtime, st *store) (*materializer, error) {
 		},
 	}
 	m.position.reader = "materialize"
+	m.fullEvery = cmp.Or(r.opts.fullEvery, fullSweepEvery)
 	m.pace.interval = r.plane.Processing.PublishInterval
 	m.canaries = newCanaries(r.opts.Loss, r.logger)
 	for _, in := range r.topo.inputs {
@@ -163,7 +166,7 @@ func (m *materializer) step(ctx context.Context) error {
 	if err := m.collectAnswers(); err != nil {
 		return err
 	}
-	if m.waiting() >= m.plane.Processing.MaxPendingWrites {
+	if m.tooMuchWaits() {
 		// Redis is away or slower than the events (R12). The session stays alive without polls.
 		m.met.paused.Inc()
 		m.sleep(ctx, 5*time.Millisecond)

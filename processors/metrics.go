@@ -28,11 +28,11 @@ type metrics struct {
 	restores     prometheus.Histogram
 	restoredRecs prometheus.Counter
 	sweptCells   prometheus.Counter
-	lag          *prometheus.GaugeVec // reader, topic, partition
-	watermark    *prometheus.GaugeVec // topic, partition
-	freshness    prometheus.Histogram
-	routed       *prometheus.CounterVec // source, entity
-	logged       *prometheus.CounterVec // source
+	lag          *prometheus.GaugeVec     // reader, topic, partition
+	watermark    *prometheus.GaugeVec     // topic, partition
+	freshness    *prometheus.HistogramVec // view
+	routed       *prometheus.CounterVec   // source, entity
+	logged       *prometheus.CounterVec   // source
 	outcomes     [4]prometheus.Counter
 }
 
@@ -60,13 +60,12 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		sweptCells:   f.counter("freshet_swept_cells_total", "Dead tiles and event ids deleted from state by the sweep."),
 		lag:          f.gauges("freshet_lag_records", "Records of a partition that its reader has not processed yet: a task (materialize) or a router (its route).", "reader", "topic", "partition"),
 		watermark:    f.gauges("freshet_watermark_delay_seconds", "How far a partition's stream time is behind the clock.", "topic", "partition"),
-		freshness: f.histogram("freshet_freshness_seconds", "From an event's time to the online store's acknowledgement, for the first event of each partition in each batch.",
-			[]float64{.001, .0025, .005, .01, .015, .025, .05, .1, .15, .25, .5, 1, 5, 30, 60}),
+		freshness: f.histograms("freshet_freshness_seconds", "From an event's time to the online store's acknowledgement, for each entity that is published: of the first event that it had not shown yet.",
+			[]float64{.001, .0025, .005, .01, .015, .025, .05, .1, .15, .25, .5, 1, 5, 30, 60}, "view"),
 		routed: f.counters("freshet_routed_records_total", "Records copied to repartition topics.", "source", "entity"),
 		logged: f.counters("freshet_feature_log_records_total", "Records of the views' logs, for the offline stores.", "source"),
 	}
-	m.txnSeconds = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "freshet_transaction_end_seconds", Help: "Ending a transaction: changelog flush and commit.", Buckets: latency}, []string{"processor"})
-	reg.MustRegister(m.txnSeconds)
+	m.txnSeconds = f.histograms("freshet_transaction_end_seconds", "Ending a transaction: changelog flush and commit.", latency, "processor")
 	for _, o := range []online.Outcome{online.Accepted, online.Refused, online.NeedTail, online.Failed} {
 		m.outcomes[o] = m.pubEntities.WithLabelValues(o.String())
 	}
@@ -102,6 +101,12 @@ func (f factory) gauges(name, help string, labels ...string) *prometheus.GaugeVe
 
 func (f factory) histogram(name, help string, buckets []float64) prometheus.Histogram {
 	h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets})
+	f.reg.MustRegister(h)
+	return h
+}
+
+func (f factory) histograms(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
 	f.reg.MustRegister(h)
 	return h
 }
@@ -165,7 +170,7 @@ func (m *metrics) restored(d restored) {
 	m.restoredRecs.Add(float64(d.records))
 }
 
-func (m *metrics) published(b *publishBatch, now time.Time) {
+func (m *metrics) published(b *publishBatch) {
 	var n [4]int
 	for _, o := range b.outcomes {
 		n[o]++
@@ -176,7 +181,4 @@ func (m *metrics) published(b *publishBatch, now time.Time) {
 		}
 	}
 	m.pubSeconds.Observe(b.took.Seconds())
-	if b.err == nil && b.oldest > 0 {
-		m.freshness.Observe(now.Sub(time.UnixMicro(b.oldest)).Seconds())
-	}
 }

@@ -267,6 +267,7 @@ func (s *scored) check(first int64) {
 
 // Every inference is counted once and every episode told once, over restarts in the middle of everything.
 func TestMonitorsCountOnceAndTellOnce(t *testing.T) {
+	t.Parallel()
 	s := newScored(t)
 	first := s.at
 	m, stop := s.run("one")
@@ -296,6 +297,7 @@ func TestMonitorsCountOnceAndTellOnce(t *testing.T) {
 
 // The same with two instances, of which one goes, and ends of transactions that fail or whose outcome is not known.
 func TestMonitorsSurviveFaults(t *testing.T) {
+	t.Parallel()
 	s := newScored(t)
 	first := s.at
 	one, _ := s.run("one")
@@ -324,6 +326,7 @@ func TestMonitorsSurviveFaults(t *testing.T) {
 }
 
 func TestMonitorsDeadLetterWhatTheyCannotRead(t *testing.T) {
+	t.Parallel()
 	s := newScored(t)
 	m, _ := s.run("one")
 	eventually(t, "ready", m.Ready)
@@ -345,6 +348,7 @@ func TestMonitorsDeadLetterWhatTheyCannotRead(t *testing.T) {
 }
 
 func TestMonitorsWithoutTheirTopicSaySo(t *testing.T) {
+	t.Parallel()
 	s := newScored(t)
 	_, err := NewMonitors(t.Context(), MonitorOptions{
 		Plane: s.plane, Client: []kgo.Opt{kgo.SeedBrokers(s.seeds...)}, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),

@@ -27,7 +27,6 @@ type publishBatch struct {
 	writes   []online.Write
 	outcomes []online.Outcome
 	refs     []publishRef
-	oldest   int64 // the event time of the first event that one of them waits for, microseconds; 0 for none
 	arena    []byte
 	err      error
 	took     time.Duration
@@ -39,6 +38,8 @@ type publishRef struct {
 	t   *task
 	v   *viewState
 	key string
+	// since is the event time of the first event that it was waiting to show, microseconds; 0 for none.
+	since int64
 }
 
 // taskMark is the input offset as of which everything of a task will have been published when a batch has been
@@ -119,10 +120,6 @@ func (p *publisher) collect(tasks []*task) (*publishBatch, error) {
 		if t.waiting() > 0 {
 			continue
 		}
-		if t.waitingSince != 0 && (b.oldest == 0 || t.waitingSince < b.oldest) {
-			b.oldest = t.waitingSince
-		}
-		t.waitingSince = 0
 		if !t.catchingUp {
 			b.marks = append(b.marks, taskMark{t, t.now.next})
 		}
@@ -137,7 +134,7 @@ func (p *publisher) collect(tasks []*task) (*publishBatch, error) {
 
 func (b *publishBatch) reset() {
 	clear(b.refs)
-	b.writes, b.refs, b.marks, b.arena, b.err, b.oldest = b.writes[:0], b.refs[:0], b.marks[:0], b.arena[:0], nil, 0
+	b.writes, b.refs, b.marks, b.arena, b.err = b.writes[:0], b.refs[:0], b.marks[:0], b.arena[:0], nil
 }
 
 // encodeWaiting moves entities of one view from waiting into the batch.
@@ -158,6 +155,7 @@ func (v *viewState) encodeWaiting(t *task, b *publishBatch) error {
 	}
 	for _, e := range v.pending[:n] {
 		e.pending = false
+		v.waits -= int(e.size)
 		v.encode(t, e, b)
 	}
 	v.sent += uint64(n)
@@ -191,7 +189,8 @@ func (v *viewState) encode(t *task, e *entry, b *publishBatch) {
 	b.arena = v.layout.AppendHead(b.arena, &e.Entity, version, tail)
 	w.Head = b.arena[start:len(b.arena):len(b.arena)]
 	b.writes = append(b.writes, w)
-	b.refs = append(b.refs, publishRef{t, v, e.key})
+	b.refs = append(b.refs, publishRef{t, v, e.key, e.since})
+	e.since = 0
 }
 
 // answered handles the outcomes of a batch on the loop's goroutine.
@@ -200,6 +199,9 @@ func (p *publisher) answered(b *publishBatch, now time.Time, met *metrics) {
 	for i, ref := range b.refs {
 		switch b.outcomes[i] {
 		case online.Accepted:
+			if ref.since != 0 {
+				ref.v.fresh.Observe(now.Sub(time.UnixMicro(ref.since)).Seconds())
+			}
 		case online.Refused:
 			ref.t.online.refused(now)
 		case online.NeedTail, online.Failed:
@@ -208,6 +210,9 @@ func (p *publisher) answered(b *publishBatch, now time.Time, met *metrics) {
 			ref.t.online.republish.target, ref.t.online.resending = nil, true
 			if e, ok := ref.v.entities[ref.key]; ok {
 				e.resend = true
+				if ref.since != 0 {
+					e.since = ref.since // which is older than what has come meanwhile
+				}
 				ref.v.toPublish(e)
 			} else {
 				ref.v.lookFor = append(ref.v.lookFor, ref.key)
@@ -222,7 +227,7 @@ func (p *publisher) answered(b *publishBatch, now time.Time, met *metrics) {
 	for _, ref := range b.refs {
 		ref.t.online.resending = false
 	}
-	met.published(b, now)
+	met.published(b)
 }
 
 // waiting is how many entities wait to be published.
@@ -234,6 +239,19 @@ func (m *materializer) waiting() int {
 		}
 	}
 	return n
+}
+
+// tooMuchWaits says whether processing pauses (R12): as many entities wait as may, or as fill the cache, which none of them can
+// leave. It is asked before each batch is read, so that one batch more than that may wait: what maxPoll records change.
+func (m *materializer) tooMuchWaits() bool {
+	entities, held := 0, int64(0)
+	for _, t := range m.running {
+		for _, v := range t.views {
+			entities += v.waiting()
+			held += int64(v.waits)
+		}
+	}
+	return entities >= m.plane.Processing.MaxPendingWrites || held >= m.plane.Processing.StateCacheBytes
 }
 
 // publish sends waiting entities once a publish interval, if the last batch has been answered.

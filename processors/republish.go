@@ -60,14 +60,17 @@ const (
 // it has been acknowledged.
 func (t *task) startRepublish(owns func(key []byte) bool, done func()) {
 	t.online.republish = republishing{active: true, owns: owns, done: done}
+	again := 0
 	for _, v := range t.views {
 		for _, e := range v.entities {
 			if v.owned(owns, e.keyBytes()) {
 				e.resend = true
 				v.toPublish(e)
+				again++
 			}
 		}
 	}
+	t.met.republished.Add(float64(again))
 }
 
 // owned reports whether an entity is among those that owns says.

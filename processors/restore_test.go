@@ -14,6 +14,7 @@ import (
 // TestACommitMarkerThatIsLateIsWaitedFor holds R6: below the high watermark of a changelog there are records of a
 // transaction whose marker has not come yet. They may count; a task that started without them would have lost them.
 func TestACommitMarkerThatIsLateIsWaitedFor(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	w.produce(200)
 	in := w.run(nil)
@@ -105,6 +106,7 @@ func (s *store) metaOf(t *testing.T, tp topicPartition) meta {
 
 // TestRevokesDuringATransaction has instances join one after the other while a transaction is open and long.
 func TestRevokesDuringATransaction(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	w.plane.Processing.CommitInterval = 3 * time.Second
 	w.run(nil)

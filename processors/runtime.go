@@ -37,6 +37,8 @@ type Options struct {
 	SourcePartitions int32
 	// AcceptGap continues after records that were deleted before they were processed; the gap is logged and counted.
 	AcceptGap bool
+
+	fullEvery time.Duration // between two publications of everything; 0: fullSweepEvery
 }
 
 // Runtime runs the processors of a plane in this process. Several processes with the same plane share the work.

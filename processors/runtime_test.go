@@ -5,6 +5,7 @@ import (
 )
 
 func TestEventsBecomeFeatures(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "")
 	w.produce(500)
 	in := w.run(nil)

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/freshet-io/freshet/config"
@@ -65,7 +66,6 @@ type task struct {
 
 	assignedAt     int64     // where the client would have begun to read: the group's offset, else that of a first start
 	swept          []byte    // where the next sweep of the store goes on
-	waitingSince   int64     // event time of the first event not published yet; 0 when there is none
 	partitionLabel string    // of metrics
 	lastEvent      time.Time // wall clock, for idleness only
 	row            []feature.Value
@@ -105,11 +105,13 @@ type viewState struct {
 	pending   []*entry // not yet published; each is in entities
 	lookFor   []string // keys to publish that may not be in memory: loaded when their turn comes
 	bytes     int      // of entities, about
+	waits     int      // of those in pending, about
 	added     uint64   // entities ever put into pending
 	sent      uint64   // entities ever taken out of it
 
-	bootstrap            *Bootstrap  // what the state had counted when it was built out of band; nil if it was not
-	log                  *featureLog // nil: the view keeps none
+	bootstrap            *Bootstrap          // what the state had counted when it was built out of band; nil if it was not
+	log                  *featureLog         // nil: the view keeps none
+	fresh                prometheus.Observer // of what is published
 	headField, tailField string
 	expire               time.Duration
 	inputs               *inputs.Evaluator
@@ -123,6 +125,7 @@ type entry struct {
 	// tailAt is the input offset in the version of the tail that Redis was sent for this entity (R11); noTail if none was.
 	tailAt    int64
 	resend    bool  // what Redis holds is not known: the tail goes with the next publish
+	since     int64 // event time of the first event that is not published, microseconds; 0: there is none
 	size      int32 // as last counted in viewState.bytes
 	dirty     bool  // in viewState.dirty
 	unflushed bool  // in viewState.unflushed
@@ -157,6 +160,7 @@ func newTask(in *input, partition int32, st *store, met *metrics, p *config.Plan
 		}
 		s.index = i
 		s.log = newFeatureLog(p, v)
+		s.fresh = met.freshness.WithLabelValues(v.Name)
 		t.views = append(t.views, s)
 	}
 	if in.source.EventID >= 0 {
@@ -367,10 +371,10 @@ func (t *task) applyView(v *viewState, order *feature.Order) error {
 	in := v.inputs.Evaluate(t.row)
 	t.counts.note(v.inputs.TakeCounts())
 	t.counts.late += v.layout.Apply(&e.Entity, order, in, t.now.streamTime)
-	v.changed(e)
-	if t.waitingSince == 0 {
-		t.waitingSince = order.Time
+	if e.since == 0 {
+		e.since = order.Time
 	}
+	v.changed(e)
 	if v.log != nil {
 		return v.log.append(t, v, e, order)
 	}

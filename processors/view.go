@@ -98,6 +98,7 @@ func (v *viewState) toPublish(e *entry) {
 	if !e.pending {
 		e.pending = true
 		v.added++
+		v.waits += int(e.size)
 		v.pending = append(v.pending, e)
 	}
 }
@@ -106,6 +107,9 @@ func (v *viewState) toPublish(e *entry) {
 func (v *viewState) resize(e *entry) {
 	size := e.Bytes() + len(e.key) + entryOverhead
 	v.bytes += size - int(e.size)
+	if e.pending {
+		v.waits += size - int(e.size)
+	}
 	e.size = int32(min(size, 1<<31-1))
 }
 
@@ -124,6 +128,7 @@ func (v *viewState) rollback() {
 		if e.dirty {
 			v.lookFor = append(v.lookFor, e.key)
 			e.pending = false
+			v.waits -= int(e.size)
 			v.sent++
 		} else {
 			kept = append(kept, e)
