@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/spf13/cobra"
 )
 
 var update = flag.Bool("update", false, "write the golden files of testdata anew")
@@ -53,17 +55,32 @@ func golden(t *testing.T, name, got string) {
 }
 
 func TestHelpOfEveryCommand(t *testing.T) {
-	for _, args := range [][]string{
-		{}, {"demo"}, {"dev"}, {"run"}, {"check"}, {"get"}, {"dlq"}, {"dlq", "list"}, {"dlq", "show"}, {"dlq", "replay"}, {"version"},
-	} {
-		name := strings.Join(append([]string{"help"}, args...), "_")
-		t.Run(name, func(t *testing.T) {
+	files := map[string]bool{}
+	var visit func(*cobra.Command)
+	visit = func(c *cobra.Command) {
+		args := strings.Fields(c.CommandPath())[1:]
+		file := strings.Join(append([]string{"help"}, args...), "_") + ".golden"
+		files[file] = true
+		t.Run(c.CommandPath(), func(t *testing.T) {
 			r := run(t, append(args, "--help")...)
 			if r.code != exitOK || r.stderr != "" {
 				t.Fatalf("exit %d, stderr %q", r.code, r.stderr)
 			}
-			golden(t, name+".golden", r.stdout)
+			golden(t, file, r.stdout)
 		})
+		for _, sub := range c.Commands() {
+			visit(sub)
+		}
+	}
+	visit((&app{}).rootCommand())
+	there, err := filepath.Glob("testdata/help*.golden")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range there {
+		if !files[filepath.Base(file)] {
+			t.Errorf("%s is of no command", file)
+		}
 	}
 }
 
