@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -46,25 +47,58 @@ feature_views:
     source: sqlparity
     features:
       - {name: events, aggregate: count, window: 7m}
+      - {name: amounts, aggregate: count, of: amount, window: 7m}
+      - {name: many, aggregate: count, where: n > 5, window: 7m}
       - {name: sum_n, aggregate: sum, of: n, window: 7m}
+      - {name: last_n, aggregate: last_n, n: 3, of: n, window: 7m}
       - {name: min_amount, aggregate: min, of: amount, window: 7m}
       - {name: max_amount, aggregate: max, of: amount, window: 7m}
       - {name: mean_amount, aggregate: mean, of: amount, window: 7m}
-feature_services: [{name: model, features: [orders]}]
+      - {name: first_amount, aggregate: first, of: amount, window: 7m}
+      - {name: last_amount, aggregate: last, of: amount, where: n <= 5, window: 7m}
+  - name: lifetimes
+    entity: user
+    source: sqlparity
+    features:
+      - {name: ever, aggregate: count}
+      - {name: many_ever, aggregate: count, where: n > 5}
+      - {name: sum_ever, aggregate: sum, of: n}
+      - {name: lasts_ever, aggregate: last_n, n: 3, of: n}
+      - {name: max_ever, aggregate: max, of: amount}
+      - {name: first_ever, aggregate: first, of: amount}
+      - {name: last_ever, aggregate: last, of: amount}
+      - {name: newest, of: amount}
+feature_services: [{name: model, features: [orders, lifetimes]}]
 `
 
-// The window rule in SQL: floor_h(t - W) <= at <= t, W seven minutes and h seven seconds, times in microseconds.
-const windowQuery = `SELECT s.i AS i, count(e.user) AS events, sum(e.n) AS sum_n, min(e.amount) AS min_amount, max(e.amount) AS max_amount, avg(e.amount) AS mean_amount
-FROM %s AS s LEFT JOIN events_sqlparity AS e ON e.user = s.u
-WHERE e.at <= s.t AND e.at >= (s.t - 420000000) - (s.t - 420000000) %% 7000000
-GROUP BY s.i ORDER BY s.i`
+// windowed is the number of features of the first view, which has neither lifetime nor row features.
+const windowed = 10
 
-// answer is a row of the query; events is 0 where there is none.
-type answer struct {
-	events         int64
-	sum            stdsql.NullInt64
-	low, high, avg stdsql.NullFloat64
-}
+// The rules in SQL: a window is floor_h(t - W) <= at <= t, W seven minutes and h seven seconds, times in microseconds; o is the order of
+// events, (event time, partition, offset); kw counts a window's values of n from the newest back, k all of them, and kr the events.
+const parityQuery = `WITH
+j AS (
+	SELECT s.i AS i, e.amount AS amount, e.n AS n, (e.at - 1800000000000000) * 100000 + e._partition * 50000 + e._offset AS o,
+		e.at >= (s.t - 420000000) - (s.t - 420000000) %% 7000000 AS w
+	FROM %s AS s JOIN events_sqlparity AS e ON e.user = s.u WHERE e.at <= s.t
+),
+r AS (
+	SELECT *, row_number() OVER (PARTITION BY i ORDER BY CASE WHEN w AND n IS NOT NULL THEN 0 ELSE 1 END, o DESC) AS kw,
+		row_number() OVER (PARTITION BY i ORDER BY CASE WHEN n IS NOT NULL THEN 0 ELSE 1 END, o DESC) AS k,
+		row_number() OVER (PARTITION BY i ORDER BY o DESC) AS kr
+	FROM j
+)
+SELECT i, count(CASE WHEN w THEN 1 END), count(CASE WHEN w THEN amount END), count(CASE WHEN w AND n > 5 THEN 1 END), sum(CASE WHEN w THEN n END),
+	max(CASE WHEN w AND kw = 3 THEN n END), max(CASE WHEN w AND kw = 2 THEN n END), max(CASE WHEN w AND kw = 1 THEN n END),
+	min(CASE WHEN w THEN amount END), max(CASE WHEN w THEN amount END), avg(CASE WHEN w THEN amount END),
+	argMin(CASE WHEN w THEN amount END, o), argMax(CASE WHEN w AND n <= 5 THEN amount END, o),
+	count(*), count(CASE WHEN n > 5 THEN 1 END), sum(n),
+	max(CASE WHEN k = 3 THEN n END), max(CASE WHEN k = 2 THEN n END), max(CASE WHEN k = 1 THEN n END),
+	max(amount), argMin(amount, o), argMax(amount, o), max(CASE WHEN kr = 1 THEN amount END)
+FROM r GROUP BY i ORDER BY i`
+
+// columns are the query's after i: an integer, a float, or a place of a list of integers, which the next letter goes on with until L ends it.
+const columns = "iiiillLfffffiiillLffff"
 
 // TestTrainingSetsEqualSQL: exact aggregations are what SQL over the raw events gives, on both engines, from both stores.
 func TestTrainingSetsEqualSQL(t *testing.T) {
@@ -93,7 +127,7 @@ func TestTrainingSetsEqualSQL(t *testing.T) {
 		}
 		defer db.Close()
 		values := fmt.Sprintf("(SELECT * FROM (VALUES %s) AS v(i, u, t))", spine.literals())
-		compareSQL(t, plane, store, spine, ask(t, db, fmt.Sprintf(windowQuery, values), len(spine.rows)))
+		compareSQL(t, plane, store, spine, ask(t, db, fmt.Sprintf(parityQuery, values), len(spine.rows)))
 	})
 	t.Run("clickhouse", func(t *testing.T) {
 		native, _ := testenv.ClickHouse(t)
@@ -110,14 +144,25 @@ func TestTrainingSetsEqualSQL(t *testing.T) {
 		}
 		defer db.Close()
 		values := fmt.Sprintf("values('i Int64, u String, t Int64', %s)", spine.literals())
-		compareSQL(t, plane, store, spine, ask(t, db, fmt.Sprintf(windowQuery, values), len(spine.rows)))
+		compareSQL(t, plane, store, spine, ask(t, db, fmt.Sprintf(parityQuery, values), len(spine.rows)))
 	})
 }
 
-func randomEvents(rng *rand.Rand, width int) *offline.Batch {
-	b := &offline.Batch{Width: width}
+const parts = 2
+
+// randomEvents draws events of each partition. Times are in no order of the offsets, so that nearly every event is late, and many are
+// those of an earlier event of the user, in either partition.
+func randomEvents(rng *rand.Rand, width int) (out [parts]*offline.Batch) {
+	for p := range out {
+		out[p] = &offline.Batch{Width: width}
+	}
+	var times [12][]int64
 	for i := range 3000 {
-		at := 1_800_000_000_000_000 + rng.Int64N(7200)*500_000
+		user, at := rng.IntN(len(times)), 1_800_000_000_000_000+rng.Int64N(7200)*500_000
+		if n := len(times[user]); n > 0 && rng.IntN(3) == 0 {
+			at = times[user][rng.IntN(n)]
+		}
+		times[user] = append(times[user], at)
 		amount, n := feature.Float64Value(float64(rng.IntN(800)-400)/4), feature.Int64Value(int64(rng.IntN(50)-20))
 		if rng.IntN(8) == 0 {
 			amount = feature.Value{}
@@ -125,23 +170,26 @@ func randomEvents(rng *rand.Rand, width int) *offline.Batch {
 		if rng.IntN(8) == 0 {
 			n = feature.Value{}
 		}
-		b.Values = append(b.Values, feature.StringValue(fmt.Sprint("u", rng.IntN(12))), amount, n, feature.Int64Value(at))
-		b.Meta = append(b.Meta, offline.Meta{Time: at, Arrived: at, Ordinal: 1, Topic: "sqlparity", Offset: int64(i)})
+		b := out[i%parts]
+		b.Meta = append(b.Meta, offline.Meta{Time: at, Arrived: at, Ordinal: 1, Topic: "sqlparity", Partition: int32(i % parts), Offset: int64(b.Len())})
+		b.Values = append(b.Values, feature.StringValue(fmt.Sprint("u", user)), amount, n, feature.Int64Value(at))
 	}
-	return b
+	return out
 }
 
 func writeEvents(t *testing.T, store interface {
 	Prepare(ctx context.Context, t *offline.Table) error
 	Write(ctx context.Context, t *offline.Table, r offline.Range, b *offline.Batch) error
-}, table *offline.Table, b *offline.Batch,
+}, table *offline.Table, events [parts]*offline.Batch,
 ) {
 	t.Helper()
 	if err := store.Prepare(t.Context(), table); err != nil {
 		t.Fatal(err)
 	}
-	if err := store.Write(t.Context(), table, offline.Range{Topic: "sqlparity", End: int64(b.Len())}, b); err != nil {
-		t.Fatal(err)
+	for p, b := range events {
+		if err := store.Write(t.Context(), table, offline.Range{Topic: "sqlparity", Partition: int32(p), End: int64(b.Len())}, b); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -181,25 +229,65 @@ func (s *sqlSpine) Next(row []feature.Value) error {
 	return nil
 }
 
-// ask runs the query and returns an answer for each row of the spine.
-func ask(t *testing.T, db *stdsql.DB, query string, n int) []answer {
+// ask runs the query and returns the features of each row of the spine; nil where the user has no events.
+func ask(t *testing.T, db *stdsql.DB, query string, n int) [][]feature.Value {
 	t.Helper()
 	rows, err := db.QueryContext(t.Context(), query)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer rows.Close()
-	out := make([]answer, n)
+	out := make([][]feature.Value, n)
 	for rows.Next() {
 		var i int
-		var a answer
-		if err := rows.Scan(&i, &a.events, &a.sum, &a.low, &a.high, &a.avg); err != nil {
+		into := []any{&i}
+		for _, c := range columns {
+			if c == 'f' {
+				into = append(into, &stdsql.NullFloat64{})
+			} else {
+				into = append(into, &stdsql.NullInt64{})
+			}
+		}
+		if err := rows.Scan(into...); err != nil {
 			t.Fatal(err)
 		}
-		out[i] = a
+		out[i] = features(into[1:])
 	}
 	if err := rows.Err(); err != nil {
 		t.Fatal(err)
+	}
+	return out
+}
+
+// features turns a row of the query into values.
+func features(row []any) (out []feature.Value) {
+	var list []feature.Value
+	for k, c := range columns {
+		var v feature.Value
+		switch x := row[k].(type) {
+		case *stdsql.NullInt64:
+			if x.Valid {
+				v = feature.Int64Value(x.Int64)
+			}
+		case *stdsql.NullFloat64:
+			if x.Valid {
+				v = feature.Float64Value(x.Float64)
+			}
+		}
+		if c != 'l' && c != 'L' {
+			out = append(out, v)
+			continue
+		}
+		if !v.IsNull() {
+			list = append(list, v)
+		}
+		if c == 'L' {
+			v = feature.Value{}
+			if len(list) > 0 {
+				v = feature.ListValue(feature.Int64, list)
+			}
+			out, list = append(out, v), nil
+		}
 	}
 	return out
 }
@@ -216,11 +304,15 @@ func (o *sink) Commit(context.Context, *train.Manifest) error { return nil }
 func (o *sink) Abort() error { return nil }
 
 func (o *sink) Write(_, features []feature.Value) error {
-	o.rows = append(o.rows, append([]feature.Value(nil), features...))
+	row := slices.Clone(features)
+	for i := range row {
+		row[i] = row[i].Clone()
+	}
+	o.rows = append(o.rows, row)
 	return nil
 }
 
-func compareSQL(t *testing.T, plane *config.Plane, store replay.Scanner, spine *sqlSpine, want []answer) {
+func compareSQL(t *testing.T, plane *config.Plane, store replay.Scanner, spine *sqlSpine, want [][]feature.Value) {
 	t.Helper()
 	out := &sink{}
 	s, err := train.New(train.Options{Plane: plane, Service: "model", Spine: &sqlSpine{rows: spine.rows}, Store: store, Output: out, Dir: t.TempDir()})
@@ -231,19 +323,17 @@ func compareSQL(t *testing.T, plane *config.Plane, store replay.Scanner, spine *
 		t.Fatal(err)
 	}
 	found := 0
-	for i, a := range want {
-		expect := make([]feature.Value, 5)
-		if a.events > 0 { // without an event in the window the view is not found, and its count null
+	for i, expect := range want {
+		if len(out.rows[i]) != windowed+8 {
+			t.Fatalf("row %d has %d features", i, len(out.rows[i]))
+		}
+		switch {
+		case expect == nil:
+			expect = make([]feature.Value, len(out.rows[i]))
+		case expect[0].Int64() == 0: // without an event in its window the first view is not found, and its counts null
+			clear(expect[:windowed])
+		default:
 			found++
-			expect[0] = feature.Int64Value(a.events)
-			if a.sum.Valid {
-				expect[1] = feature.Int64Value(a.sum.Int64)
-			}
-			for k, f := range []stdsql.NullFloat64{a.low, a.high, a.avg} {
-				if f.Valid {
-					expect[2+k] = feature.Float64Value(f.Float64)
-				}
-			}
 		}
 		for k := range expect {
 			if !out.rows[i][k].Equal(&expect[k]) {
