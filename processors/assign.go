@@ -133,6 +133,7 @@ func (m *materializer) start(tp topicPartition, d restored) {
 	if t.erasedTo, t.erasedNow = d.erasedTo, 0; d.meta.none() {
 		t.erasedNow = d.erasedTo
 	}
+	m.warnIncomplete(t, &d)
 	gap := outOfRange(t.name(), t.restoredTo(d, first), d.first, d.end)
 	if gap != nil && !m.acceptGap(t, gap) {
 		return
@@ -156,6 +157,20 @@ func (m *materializer) start(tp topicPartition, d restored) {
 	t.online.began, t.online.lastFull = m.now(), m.now()
 	m.met.restored(d)
 	m.logger.Info("task restored", "task", t.name(), "records", d.records, "took", d.took.Round(time.Millisecond), "next", at)
+}
+
+// warnIncomplete tells of the views that are about to begin on a source's topic which no longer has its first records: they count
+// what is left. A source that is to be begun at its end is asked for no history.
+func (m *materializer) warnIncomplete(t *task, d *restored) {
+	if d.first == 0 || t.in.repartitioned() || t.in.source.StartAt == "latest" {
+		return
+	}
+	for _, v := range t.views {
+		if _, ok := d.meta.of(v.fp); !ok && v.bootstrap == nil {
+			m.logger.Warn("a feature view begins incomplete: the topic no longer has its first records. `freshet apply`, before run, builds a new view with what the offline store has of them",
+				"view", v.view.Name, "task", t.name(), "missing_from", 0, "missing_to", d.first)
+		}
+	}
 }
 
 // acceptGap decides about records that were deleted before they were processed: the task stops and says so, or, where

@@ -3,7 +3,9 @@ package processors
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -54,6 +56,48 @@ func TestAViewAddedLaterCountsFromTheBeginning(t *testing.T) {
 	w.run(nil)
 	eventually(t, "features of the old views", w.check)
 	eventually(t, "features of the new view", w.checkToo)
+}
+
+// TestAViewThatBeginsIncompleteSaysSo: a view that is added when the topic has lost its first records counts the others, and the log
+// names it and what is missing; a restart does not say it again.
+func TestAViewThatBeginsIncompleteSaysSo(t *testing.T) {
+	w := newWorld(t, "")
+	w.produce(300)
+	in := w.run(nil)
+	eventually(t, "features", w.check)
+	in.stop()
+	if err := w.cluster.DeleteRecords(w.topic, 0, 20); err != nil {
+		t.Fatal(err)
+	}
+	w.plane = w.load(w.text("") + tooView)
+	for _, said := range []int{1, 0} {
+		var log lockedBuffer
+		in = w.run(func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+		in.waitReady()
+		in.stop()
+		lines := strings.Count(log.String(), "begins incomplete")
+		if lines != said || said > 0 && !strings.Contains(log.String(), `view=user_orders_too task=orders[0] missing_from=0 missing_to=20`) {
+			t.Errorf("said %d times, want %d:\n%s", lines, said, log.String())
+		}
+	}
+}
+
+// lockedBuffer keeps a log that several goroutines write.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 // As in a rolling restart that adds a view: old and new definitions run in turn.
