@@ -126,6 +126,7 @@ type Monitor struct {
 	// drift.
 	Bins        *Baseline
 	Skew        bool
+	Sequential  bool          // with Skew: tested across windows too
 	Against     time.Duration // how much earlier the window compared with lies; 0: no drift
 	ValueSkew   *ValueSkew    // nil: served values are not compared
 	Columns     []Watched

@@ -173,7 +173,7 @@ func (r *resolver) monitorBaseline(s *monitorSpec, m *Monitor) {
 		if ok && m.Model != nil && b.Model != m.Model {
 			r.errorf(at.Pos, "baseline %q is of model %s; the monitor watches %s", b.Name, b.Model.Name, m.Model.Name)
 		}
-		m.Bins, m.Skew = b, true
+		m.Bins, m.Skew, m.Sequential = b, true, s.Skew.Sequential.V
 		return
 	}
 	var at Pos

@@ -96,6 +96,76 @@ func TestClusters(t *testing.T) {
 	}
 }
 
+// alarmOf offers one value, and begins anew after an alarm.
+func alarmOf(t *testing.T, q *Sequential, bin int, weight float64) bool {
+	t.Helper()
+	counts := make([]uint64, 17)[:q.special+len(q.bins)]
+	counts[bin] = 1
+	alarm, err := q.Observe(counts, weight)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if alarm {
+		q.Reset()
+	}
+	return alarm
+}
+
+// TestSequentialBatches: values that come in batches of a random size alarm no more often, an alarm lasts while its change
+// does, and ends when that is over.
+func TestSequentialBatches(t *testing.T) {
+	rng := rand.New(rand.NewPCG(11, 9))
+	shares := harmonic(16)
+	const runLength = 100 // batches
+	q, err := NewSequential(sample(rng, 3000, shares), 16, 0, runLength)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := func(shares []float64) bool {
+		counts := make([]uint64, 16)
+		if n := rng.IntN(20); n > 0 {
+			for i, c := range sample(rng, n, shares) {
+				counts[i] = uint64(c)
+			}
+		}
+		alarm, err := q.Observe(counts, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return alarm
+	}
+	alarms := 0
+	for range 100 * runLength {
+		if next(shares) {
+			alarms++
+			q.Reset()
+		}
+	}
+	if alarms > 100 {
+		t.Errorf("%d alarms in 100 run lengths", alarms)
+	}
+	changed := append([]float64(nil), shares...)
+	changed[0], changed[12] = changed[12], changed[0]
+	q.Reset()
+	waited := 0
+	for !next(changed) {
+		if waited++; waited > 40 {
+			t.Fatal("a change is not seen in 40 batches of 10")
+		}
+	}
+	for range 200 {
+		next(changed)
+	}
+	if !next(changed) {
+		t.Error("the alarm ended while the change went on")
+	}
+	for waited = 0; next(shares); waited++ {
+		if waited > 40 {
+			t.Fatal("the alarm goes on 40 batches after the change was over")
+		}
+	}
+}
+
 func TestSequentialRunLength(t *testing.T) {
 	rng := rand.New(rand.NewPCG(9, 9))
 	shares := append(harmonic(16), 0)
@@ -114,11 +184,7 @@ func TestSequentialRunLength(t *testing.T) {
 				u -= shares[i]
 				i++
 			}
-			alarm, err := q.Observe(i, 1)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return alarm
+			return alarmOf(t, q, i, 1)
 		}
 		alarms := 0
 		for range 100 * runLength {
@@ -168,11 +234,7 @@ func TestSequentialRunLengthInTime(t *testing.T) {
 			i++
 		}
 		gap := 40 * rng.ExpFloat64()
-		alarm, err := q.Observe(i, gap)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if passed += gap; alarm {
+		if passed += gap; alarmOf(t, q, i, gap) {
 			alarms++
 		}
 	}
@@ -190,12 +252,12 @@ func TestSequentialInput(t *testing.T) {
 		"special bins": func() error { _, err := NewSequential([]float64{1}, 2, 0, 10); return err },
 		"run length 0": func() error { _, err := NewSequential([]float64{1}, 1, 0, 0); return err },
 		"in bin 0":     func() error { _, err := NewSequential([]float64{-1}, 1, 0, 10); return err },
-		"no bin 2": func() error {
+		"1 bins": func() error {
 			q, err := NewSequential([]float64{1, 1}, 1, 0, 10)
 			if err != nil {
 				return err
 			}
-			_, err = q.Observe(2, 1)
+			_, err = q.Observe([]uint64{1}, 1)
 			return err
 		},
 		"weight -1": func() error {
@@ -203,7 +265,7 @@ func TestSequentialInput(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			_, err = q.Observe(0, -1)
+			_, err = q.Observe([]uint64{1, 0}, -1)
 			return err
 		},
 	} {

@@ -6,31 +6,32 @@ import (
 	"math"
 )
 
-// Sequential watches a stream value by value, for streams too thin for windows. It raises an alarm on average not
-// earlier than after a stated number of values, or time, while nothing has changed, whatever the distribution: the average
+// Sequential watches a stream batch by batch, for streams too thin for windows. It raises an alarm on average not
+// earlier than after a stated number of batches, or time, while nothing has changed, whatever the distribution: the average
 // run length is a guarantee at every length, not an approximation.
 //
-// It bets. A bet pays, for each value by its bin, a factor g whose mean under the reference is at most 1. The detector of a
-// bet is the Shiryaev-Roberts recursion S ← (w+S) g: S less the sum of the weights w so far is a supermartingale, so the sum
-// of weights until S, or a mean of several S, reaches A is at least A on average (Shin, Ramdas and Rinaldo 2022,
-// e-detectors). A weight of 1 counts values; the time since the value before, which does not depend on what the value is,
-// makes A a time however many values come in it. The mean of the S of several detectors is such an S again: of m series
-// of which each alarms at m A, none does on average before A.
+// It bets. A bet pays, for each value by its bin, a factor g whose mean under the reference is at most 1; of a batch it pays
+// the product. The detector of a bet is the Shiryaev-Roberts recursion S ← (w+S) g: S less the sum of the weights w so far is
+// a supermartingale, so the sum of weights until S, or a mean of several S, reaches A is at least A on average (Shin, Ramdas
+// and Rinaldo 2022, e-detectors). A weight of 1 counts batches; the time that a batch is of, which does not depend on what its
+// values are, makes A a time however many values come in it. The mean of the S of several detectors is such an S again: of m
+// series of which each alarms at m A, none does on average before A. Lowering an S keeps all that: each is held under a
+// bound, so that an alarm ends soon after what it was for.
 // The bets are on larger and smaller values, wider and narrower spread (ordered bins), and on more of each special bin or
 // category. The reference is a sample: payoffs are lowered by three standard errors of their mean under it.
 //
 // It holds 12 numbers an ordered bin and 2 a special bin or category. Values are taken as independent: a value that repeats its entity's last one should be offered once.
 type Sequential struct {
 	runLength float64
-	payoffs   [][]float64 // of bets on ranks, by bet and bin
+	payoffs   [][]float64 // logarithms of what bets on ranks pay, by bet and bin
 	ranks     []float64   // S by bet on ranks
-	hits      []float64   // of bets on bins: what bin special+i pays; every other bin pays miss
+	hits      []float64   // of bets on bins: the logarithm of what bin special+i pays; every other bin pays miss
 	bins      []float64   // S by bet on a bin
 	special   int
 }
 
 // NewSequential makes a detector for values that fall into the bins of ref, of which those before special are ordered
-// (numeric columns), or with special 0 none (categorical ones). runLength is the least average number of values between
+// (numeric columns), or with special 0 none (categorical ones). runLength is the least average weight between
 // false alarms; nEffRef is the reference's effective size, 0 for its counts' sum.
 func NewSequential(ref []float64, special int, nEffRef, runLength float64) (*Sequential, error) {
 	if special < 0 || special > len(ref) {
@@ -54,7 +55,7 @@ func NewSequential(ref []float64, special int, nEffRef, runLength float64) (*Seq
 	q := &Sequential{runLength: runLength, special: special}
 	q.betOnRanks(ref, special, n, nEffRef)
 	for i := special; i < len(ref); i++ {
-		q.hits = append(q.hits, hit(ref[i]/n, nEffRef))
+		q.hits = append(q.hits, math.Log(hit(ref[i]/n, nEffRef)))
 	}
 	q.ranks, q.bins = make([]float64, len(q.payoffs)), make([]float64, len(q.hits))
 	return q, nil
@@ -91,6 +92,8 @@ func (q *Sequential) betOnRanks(ref []float64, special int, n, nEff float64) {
 // miss is what a bet on a bin keeps of its score where another bin came.
 const miss = 0.8
 
+var logMiss = math.Log(miss)
+
 // hit is what a bet on a bin pays where the bin came. Its chance is not known better than to a value of the reference.
 func hit(share, nEff float64) float64 {
 	p := max(share, 1/nEff)
@@ -106,37 +109,46 @@ func (q *Sequential) add(g, ref []float64, n, nEff float64) {
 	}
 	most := mean + 3*math.Sqrt(max(0, square-mean*mean)/nEff)
 	for i := range g {
-		g[i] /= most
+		g[i] = math.Log(g[i] / most)
 	}
 	q.payoffs = append(q.payoffs, g)
 }
 
-// Observe takes the bin of the next value and what it weighs, from 0 on, and reports whether the detector's score reached
-// the run length. After an alarm the detector begins anew.
-func (q *Sequential) Observe(bin int, weight float64) (bool, error) {
-	if bin < 0 || bin >= q.special+len(q.bins) {
-		return false, fmt.Errorf("sequential test: no bin %d", bin)
+// mostOver is how far above its share of an alarm the score of a bet goes: an alarm of a few bets goes on while any of them
+// wins, and each loses that much again within a few values.
+const mostOver = 2
+
+// Observe takes how many values of the next batch fell into each bin, and what the batch weighs, from 0 on. It reports whether
+// the score is at or above the run length, which it may be for several batches.
+func (q *Sequential) Observe(counts []uint64, weight float64) (bool, error) {
+	if len(counts) != q.special+len(q.bins) {
+		return false, fmt.Errorf("sequential test: %d bins, the reference has %d", len(counts), q.special+len(q.bins))
 	}
 	if !(weight >= 0) || !finite(weight) {
 		return false, fmt.Errorf("sequential test: weight %g", weight)
 	}
+	var n float64
+	for _, c := range counts {
+		n += float64(c)
+	}
+	most := mostOver * q.runLength * float64(len(q.ranks)+len(q.bins))
 	for i, g := range q.payoffs {
-		q.ranks[i] = (weight + q.ranks[i]) * g[bin]
+		var pays float64
+		for k, c := range counts {
+			if c > 0 {
+				pays += float64(c) * g[k]
+			}
+		}
+		q.ranks[i] = min(most, (weight+q.ranks[i])*math.Exp(pays))
 	}
 	for i := range q.bins {
-		q.bins[i] = (weight + q.bins[i]) * miss
+		c := float64(counts[q.special+i])
+		q.bins[i] = min(most, (weight+q.bins[i])*math.Exp(c*q.hits[i]+(n-c)*logMiss))
 	}
-	if i := bin - q.special; i >= 0 {
-		q.bins[i] *= q.hits[i] / miss
-	}
-	if q.Score() < q.runLength {
-		return false, nil
-	}
-	q.Reset()
-	return true, nil
+	return q.Score() >= q.runLength, nil
 }
 
-// Score is the mean of the bets' recursions; an alarm is raised where it reaches the run length.
+// Score is the mean of the bets' recursions.
 func (q *Sequential) Score() float64 {
 	bets := len(q.ranks) + len(q.bins)
 	if bets == 0 {

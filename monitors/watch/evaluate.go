@@ -291,6 +291,11 @@ func (w *Watch) judgeWindow(m *monitor, end int64) (Judgement, error) {
 		j.Scores = append(j.Scores, s)
 		e.Verdicts = append(e.Verdicts, s.verdict(q.column.group(), q.column.sources))
 	}
+	scores, verdicts, err := w.sequential(m, b, j.Window)
+	if err != nil {
+		return j, err
+	}
+	j.Scores, e.Verdicts = append(j.Scores, scores...), append(e.Verdicts, verdicts...)
 	next, res, err := m.alerts.Evaluate(e)
 	if err != nil {
 		return j, err

@@ -17,7 +17,7 @@ import (
 //
 // The keys, after the model's name and a slash: "marks" has the marks, the clock and the strays as JSON;
 // "monitor/NAME" a monitor's memory and alerts as JSON; "volume/MONITOR/SLICE" the counts of a slice by hour of the week;
-// "source/NAME" the newest times of a source as JSON; "pane/BASELINE/START/SLICE" a pane: a version byte, its
+// "sequence/MONITOR/SLICE" the scores of a slice's sequential tests (see sequenceVersion); "source/NAME" the newest times of a source as JSON; "pane/BASELINE/START/SLICE" a pane: a version byte, its
 // length and build (varints), rows and columns as in a Delta; "joined/START/SLICE" a pane of joined cases: a version byte, its
 // length and build (varints), and encoded quality.Sums. "spread/NAME/END/SLICE" was written by earlier versions: it is deleted.
 type Change struct {
@@ -98,6 +98,12 @@ func (w *Watch) record(key string) ([]byte, error) {
 			return m.volumes[slice].encode(), nil
 		}
 		return nil, nil
+	case sequenceKind:
+		name, slice, _ := strings.Cut(rest, "/")
+		if m := w.monitor(name); m != nil && m.sequences[slice] != nil {
+			return m.sequences[slice].encode(), nil
+		}
+		return nil, nil
 	}
 	if kind == "joined" {
 		_, k, err := parsePaneKey("/" + rest)
@@ -173,6 +179,8 @@ func (w *Watch) Restore(key, value []byte) error {
 		err = w.restoreSource(name, value)
 	case "volume":
 		err = w.restoreVolume(name, value)
+	case sequenceKind:
+		err = w.restoreSequence(name, value)
 	case "pane":
 		err = w.restorePane(name, value)
 	case spreadKind:

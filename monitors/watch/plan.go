@@ -55,13 +55,16 @@ func volumeSchedule(m *config.Monitor) significance.Schedule {
 	return significance.Schedule{FalseAlarms: falseAlarms(m), Evaluations: 30 * 24, Step: 1, Windows: m.For, Shared: volumeShared}
 }
 
-// falseAlarms is the part of a monitor's false alarms that each of its lanes with tests has.
+// falseAlarms is the part of a monitor's false alarms that each of its lanes with tests, and the sequential one, has.
 func falseAlarms(m *config.Monitor) float64 {
 	lanes := 0.0
 	if testsWindows(m) {
 		lanes++
 	}
 	if m.Volume != nil {
+		lanes++
+	}
+	if m.Sequential {
 		lanes++
 	}
 	return m.FalseAlarms / max(1, lanes)

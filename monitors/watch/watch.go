@@ -51,9 +51,10 @@ type pane struct {
 type monitor struct {
 	*config.Monitor
 	memory
-	alerts  alert.State
-	columns []watched
-	volumes map[string]*volume // by slice
+	alerts    alert.State
+	columns   []watched
+	volumes   map[string]*volume   // by slice
+	sequences map[string]*sequence // by slice
 	// volumeLevel is the level of the tests of an hour's volume.
 	volumeLevel float64
 	levels      map[int]float64 // by twentieths of Schedule.Shared
@@ -95,7 +96,7 @@ func New(p *config.Plane, model *config.Model) (*Watch, error) {
 		if m.Model != model {
 			continue
 		}
-		mon := &monitor{Monitor: m, memory: memory{Windows: windows(m), Bad: map[string][]int64{}, Ticks: map[string]int64{}}, alerts: alert.New(m.Name), volumes: map[string]*volume{}, levels: map[int]float64{}}
+		mon := &monitor{Monitor: m, memory: memory{Windows: windows(m), Bad: map[string][]int64{}, Ticks: map[string]int64{}}, alerts: alert.New(m.Name), volumes: map[string]*volume{}, sequences: map[string]*sequence{}, levels: map[int]float64{}}
 		if m.Volume != nil {
 			var err error
 			if mon.volumeLevel, err = volumeSchedule(m).Level(); err != nil {

@@ -1,0 +1,110 @@
+package watch
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/freshet-io/freshet/internal/feature"
+	"github.com/freshet-io/freshet/monitors/alert"
+	"github.com/freshet-io/freshet/monitors/drift"
+)
+
+// A stream so thin that no window of it has enough inferences to be judged: what has changed is found across windows, told
+// once and resolved once, over restarts. While nothing changes nothing is told.
+func TestAThinStreamIsTestedAcrossWindows(t *testing.T) {
+	p := loadPlane(t, "10m", "skew: {baseline: scorer_1, sequential: true}")
+	p.Monitors[0].Size, p.Monitors[0].Every = time.Hour, time.Hour
+	s := newStream(p, 41)
+	x := newPlant(t, p, s.baseline(t, 5000))
+	thin := func(from, to int, change func(int64, []feature.Value)) {
+		for h := from; h < to; h++ {
+			at := floor(start, hour) + int64(h)*hour
+			for i := range int64(6) {
+				o := at + i*hour/6
+				x.acc.Add(int32(i%2), s.row(o, change), o)
+			}
+			x.commit(at + hour - 1)
+			if h%5 == 0 {
+				x.restart()
+			}
+		}
+	}
+	thin(0, 14*24, nil)
+	if got := delivered(x.messages()); len(got) > 0 {
+		t.Fatalf("nothing had changed: %q", got)
+	}
+	thin(14*24, 17*24, shifted)
+	thin(17*24, 21*24, nil)
+	want := []string{"firing orders [skew:spend_1d]", "resolved orders [skew:spend_1d]"}
+	if got := delivered(x.messages()); !slices.Equal(got, want) {
+		t.Fatalf("messages %q, want %q", got, want)
+	}
+	m := x.messages()[0]
+	if took := time.Duration(m.At-floor(start, hour)-14*24*hour) * time.Microsecond; took > 36*time.Hour {
+		t.Errorf("six inferences an hour told of it after %s", took)
+	}
+	if e := m.Evidence[0]; e.Method != "sequential" || e.Effect < 1 || e.Threshold != 1 || e.Current.N == 0 || e.Reference.N != 5000 || e.Query == "" {
+		t.Errorf("evidence %+v", e)
+	}
+	windowed := 0
+	for _, j := range x.out {
+		for _, sc := range j.Scores {
+			if sc.Kind == alert.Skew && sc.Check == "" && drift.Outcome(sc.Outcome).Changed() {
+				windowed++
+			}
+		}
+	}
+	if windowed > 0 {
+		t.Errorf("%d windows of six inferences were judged to have changed", windowed)
+	}
+}
+
+// Windows that overlap share panes; the sequential tests play each once.
+func TestPanesArePlayedOnce(t *testing.T) {
+	p := loadPlane(t, "5m", "skew: {baseline: scorer_1, sequential: true}")
+	s := newStream(p, 42)
+	x := newPlant(t, p, s.baseline(t, 1000))
+	x.run(s, 0, time.Hour, nil)
+	var played, end uint64
+	for _, j := range x.out {
+		for _, sc := range j.Scores {
+			if sc.Check == sequentialCheck && sc.Column == "spend_1d" && sc.Slice == "" {
+				played += sc.NCur
+				end = uint64((sc.Window.End - start) / gap)
+			}
+		}
+	}
+	if end < 3000 || played != end {
+		t.Errorf("%d inferences were played of the %d that windows have been judged of", played, end)
+	}
+}
+
+func TestASequenceComesBack(t *testing.T) {
+	q := &sequence{build: 1_700_000_000_000_000, bets: [][]float64{nil, {0, 1.5, 2e300}, {}}}
+	got, err := decodeSequence(q.encode())
+	if err != nil || got.build != q.build || len(got.bets) != 3 || !slices.Equal(got.bets[1], q.bets[1]) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	data := q.encode()
+	for n := range data {
+		if _, err := decodeSequence(data[:n]); err == nil && n > 0 {
+			t.Errorf("%d of %d bytes are taken for a record", n, len(data))
+		}
+	}
+	if _, err := decodeSequence(append([]byte{9}, data[1:]...)); err == nil {
+		t.Error("version 9 is taken")
+	}
+	p := loadPlane(t, "10m", "skew: {baseline: scorer_1}")
+	w, err := New(p, p.Models[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Restore([]byte("scorer/sequence/inputs/"), data); err != nil {
+		t.Fatal(err)
+	}
+	changes, err := w.Changes()
+	if err != nil || len(changes) != 1 || changes[0].Value != nil || string(changes[0].Key) != "scorer/sequence/inputs/" {
+		t.Errorf("what a monitor without sequential tests does with the record: %+v, %v", changes, err)
+	}
+}
