@@ -29,3 +29,31 @@ func TestPanesDivideEverythingAndAreMany(t *testing.T) {
 		}
 	}
 }
+
+// A monitor of skew alone keeps the panes of the window that is open and of the one judged last, and can still show that one.
+func TestSkewKeepsNoMorePanesThanItNeeds(t *testing.T) {
+	for _, compares := range []string{"skew: {baseline: scorer_1}", "skew: {baseline: scorer_1}\n    drift: {against: 10m}"} {
+		p := loadPlane(t, "5m", compares)
+		s := newStream(p, 44)
+		x := newPlant(t, p, s.baseline(t, 1000))
+		x.run(s, 0, 3*time.Hour, nil)
+		m := p.Monitors[0]
+		most := int((m.Size+m.Every+m.Grace)/(time.Duration(x.watch.pane)*time.Microsecond)) + 2
+		if m.Against > 0 {
+			most += int((m.Against + 3*m.Size) / (time.Duration(x.watch.pane) * time.Microsecond))
+		}
+		n := 0
+		for k := range x.watch.panes["scorer_1"] {
+			if k.slice == "" {
+				n++
+			}
+		}
+		if n > most || n < most/2 {
+			t.Errorf("%s: %d panes are kept, %d at most are needed", compares, n, most)
+		}
+		pairs, err := x.watch.Last(m.Name)
+		if err != nil || len(pairs) == 0 || pairs[0].Current.Counts.Rows() != uint64(m.Size/time.Second) {
+			t.Errorf("%s: the last window is %d series, %v", compares, len(pairs), err)
+		}
+	}
+}

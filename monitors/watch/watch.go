@@ -80,6 +80,15 @@ type memory struct {
 // lie three windows before the one that is asked for.
 func reach(m *config.Monitor) int64 { return (m.Against + 4*m.Size).Microseconds() }
 
+// held is how far before the end of the next window panes are kept: as far as a drift may reach, else as long as the window judged
+// last can be shown (Last).
+func held(m *config.Monitor) int64 {
+	if m.Against == 0 {
+		return (m.Size + m.Every).Microseconds()
+	}
+	return reach(m)
+}
+
 // windows tells definitions of windows apart.
 func windows(m *config.Monitor) string {
 	return m.Size.String() + "/" + m.Every.String() + "/" + m.Against.String()
@@ -113,7 +122,7 @@ func New(p *config.Plane, model *config.Model) (*Watch, error) {
 			w.sources[f.Source.Name] = &sourceTimes{Marks: map[int32]*sourceMark{}, Slices: map[string]int64{}}
 		}
 		w.monitors = append(w.monitors, mon)
-		w.keep = max(w.keep, m.Grace.Microseconds()+reach(m))
+		w.keep = max(w.keep, m.Grace.Microseconds()+held(m))
 	}
 	if len(w.monitors) == 0 {
 		return nil, fmt.Errorf("no monitor watches model %s", model.Name)
