@@ -256,6 +256,18 @@ func (w *world) told(want ...string) {
 	})
 }
 
+// toldAgain is told where a process that ends may have delivered a message whose answer it did not write down: the next one
+// delivers it again, under the same id.
+func (w *world) toldAgain(want ...string) {
+	w.t.Helper()
+	eventually(w.t, "messages", func() error {
+		if got := slices.Compact(w.hook.told()); !slices.Equal(got, want) {
+			return fmt.Errorf("the receiver was told %q, want %q, of which each may come again", got, want)
+		}
+		return nil
+	})
+}
+
 func (w *world) next(want int64) {
 	w.t.Helper()
 	eventually(w.t, "the position", func() error {
@@ -315,7 +327,7 @@ func TestOneOfTwoDelivers(t *testing.T) {
 	two := w.run()
 	eventually(t, "ready", two.Ready)
 	w.tell(message("inputs", "ep_1", firing))
-	w.told("ep_1-firing")
+	w.toldAgain("ep_1-firing")
 	if a, b := one.value(t, "freshet_notifier_active", ""), two.value(t, "freshet_notifier_active", ""); a+b != 1 {
 		t.Errorf("active: %g and %g", a, b)
 	}
@@ -324,7 +336,7 @@ func TestOneOfTwoDelivers(t *testing.T) {
 		t.Errorf("who does not deliver shows %g deliveries", got)
 	}
 	w.tell(message("inputs", "ep_1", resolved))
-	w.told("ep_1-firing", "ep_1-resolved")
+	w.toldAgain("ep_1-firing", "ep_1-resolved")
 	if got := two.value(t, "freshet_notifier_active", ""); got != 1 {
 		t.Errorf("the second does not say that it delivers: %g", got)
 	}
