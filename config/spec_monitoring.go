@@ -90,7 +90,7 @@ type monitorWindowSpec struct {
 
 type skewSpec struct {
 	Baseline   At[string] `yaml:"baseline" doc:"The baseline compared with." required:"true"`
-	Sequential At[bool]   `yaml:"sequential" doc:"Test value by value across windows as well, for what has too few inferences in a window. Default: false."`
+	Sequential At[bool]   `yaml:"sequential" doc:"Test across windows as well, for what has too few inferences in a window. Default: false."`
 }
 
 type driftSpec struct {

@@ -176,7 +176,7 @@ func isQuery(from string) bool { return aQuery.MatchString(from) }
 func tooFewRows(p *config.Plane, def *config.Baseline, b *baseline.Baseline) (out []string) {
 	for _, m := range p.Monitors {
 		if m.Bins == def && (m.Skew || len(m.Quality) > 0) && b.Rows < uint64(m.MinSample) {
-			out = append(out, fmt.Sprintf("monitor %s judges nothing by %s rows: its min_sample is %s", m.Name, thousands(int64(b.Rows)), thousands(int64(m.MinSample))))
+			out = append(out, fmt.Sprintf("monitor %s judges no window by %s rows: its min_sample is %s", m.Name, thousands(int64(b.Rows)), thousands(int64(m.MinSample))))
 		}
 	}
 	return out

@@ -88,7 +88,7 @@ func TestBaselineFromFiles(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	r = ok(t, "baseline", "create", "scorer_1", s.plane, "--from", csv, "--rows", "3")
-	expect(t, r.stderr, "monitor inputs judges nothing by 3 rows: its min_sample is 300")
+	expect(t, r.stderr, "monitor inputs judges no window by 3 rows: its min_sample is 300")
 }
 
 // Of the topic, the inferences of the baseline's version and of the time are taken, as they are logged.

@@ -15,10 +15,11 @@ import (
 // a supermartingale, so the sum of weights until S, or a mean of several S, reaches A is at least A on average (Shin, Ramdas
 // and Rinaldo 2022, e-detectors). A weight of 1 counts batches; the time that a batch is of, which does not depend on what its
 // values are, makes A a time however many values come in it. The mean of the S of several detectors is such an S again: of m
-// series of which each alarms at m A, none does on average before A. Lowering an S keeps all that: each is held under a
-// bound, so that an alarm ends soon after what it was for.
+// series of which each alarms at m A, none does on average before A. Lowering an S keeps all that: each is held
+// under a bound, and all begin anew when an alarm is over, so that what one chance has won is one alarm.
 // The bets are on larger and smaller values, wider and narrower spread (ordered bins), and on more of each special bin or
-// category. The reference is a sample: payoffs are lowered by three standard errors of their mean under it.
+// category. The reference is a sample: payoffs are lowered by three standard errors of their mean under it,
+// and the guarantee is for a reference that is no further off than that.
 //
 // It holds 12 numbers an ordered bin and 2 a special bin or category. Values are taken as independent: a value that repeats its entity's last one should be offered once.
 type Sequential struct {
@@ -28,6 +29,7 @@ type Sequential struct {
 	hits      []float64   // of bets on bins: the logarithm of what bin special+i pays; every other bin pays miss
 	bins      []float64   // S by bet on a bin
 	special   int
+	alarmed   bool // the score has reached the run length, and not fallen below the part of it at which an alarm is over
 }
 
 // NewSequential makes a detector for values that fall into the bins of ref, of which those before special are ordered
@@ -94,10 +96,11 @@ const miss = 0.8
 
 var logMiss = math.Log(miss)
 
-// hit is what a bet on a bin pays where the bin came. Its chance is not known better than to a value of the reference.
+// hit is what a bet on a bin pays where the bin came. Its chance is taken to be as high as three standard errors allow, by
+// Wilson's bound for few: of a bin that the reference has none of, 9 in its size.
 func hit(share, nEff float64) float64 {
-	p := max(share, 1/nEff)
-	return miss + (1-miss)/(p+3*math.Sqrt(p/nEff))
+	c := share * nEff
+	return miss + (1-miss)/min(1, (c+4.5+3*math.Sqrt(c+2.25))/nEff)
 }
 
 // add lowers a payoff by three standard errors of its mean under the reference.
@@ -115,11 +118,14 @@ func (q *Sequential) add(g, ref []float64, n, nEff float64) {
 }
 
 // mostOver is how far above its share of an alarm the score of a bet goes: an alarm of a few bets goes on while any of them
-// wins, and each loses that much again within a few values.
+// wins, and one that wins no more loses that much again, the sooner the higher its stake.
 const mostOver = 2
 
+// SequentialOver is the part of the run length below which an alarm is over. A change that goes on wins and loses by chance.
+const SequentialOver = 0.3
+
 // Observe takes how many values of the next batch fell into each bin, and what the batch weighs, from 0 on. It reports whether
-// the score is at or above the run length, which it may be for several batches.
+// there is an alarm: from where the score reaches the run length until it is below a part of that, SequentialOver, and begins anew.
 func (q *Sequential) Observe(counts []uint64, weight float64) (bool, error) {
 	if len(counts) != q.special+len(q.bins) {
 		return false, fmt.Errorf("sequential test: %d bins, the reference has %d", len(counts), q.special+len(q.bins))
@@ -139,13 +145,27 @@ func (q *Sequential) Observe(counts []uint64, weight float64) (bool, error) {
 				pays += float64(c) * g[k]
 			}
 		}
-		q.ranks[i] = min(most, (weight+q.ranks[i])*math.Exp(pays))
+		q.ranks[i] = paid(weight+q.ranks[i], pays, most)
 	}
 	for i := range q.bins {
 		c := float64(counts[q.special+i])
-		q.bins[i] = min(most, (weight+q.bins[i])*math.Exp(c*q.hits[i]+(n-c)*logMiss))
+		q.bins[i] = paid(weight+q.bins[i], c*q.hits[i]+(n-c)*logMiss, most)
 	}
-	return q.Score() >= q.runLength, nil
+	switch score := q.Score(); {
+	case score >= q.runLength:
+		q.alarmed = true
+	case q.alarmed && score < SequentialOver*q.runLength:
+		q.Reset()
+	}
+	return q.alarmed, nil
+}
+
+// paid is a score after a payoff, given by its logarithm, at most so much.
+func paid(score, pays, most float64) float64 {
+	if score == 0 {
+		return 0
+	}
+	return min(most, score*math.Exp(pays))
 }
 
 // Score is the mean of the bets' recursions.
@@ -157,19 +177,24 @@ func (q *Sequential) Score() float64 {
 	return (sum(q.ranks) + sum(q.bins)) / float64(bets)
 }
 
-// State appends what the detector remembers: a number for each bet.
+// State appends what the detector remembers: 1 if there is an alarm, else 0, and a number for each bet.
 func (q *Sequential) State(dst []float64) []float64 {
-	return append(append(dst, q.ranks...), q.bins...)
+	alarmed := 0.0
+	if q.alarmed {
+		alarmed = 1
+	}
+	return append(append(append(dst, alarmed), q.ranks...), q.bins...)
 }
 
 // Restore takes up what State returned of a detector of the same reference. It reports whether it fits; else the detector
 // begins anew.
 func (q *Sequential) Restore(state []float64) bool {
-	if len(state) != len(q.ranks)+len(q.bins) {
+	if len(state) != 1+len(q.ranks)+len(q.bins) {
 		q.Reset()
 		return false
 	}
-	copy(q.bins, state[copy(q.ranks, state):])
+	q.alarmed = state[0] != 0
+	copy(q.bins, state[1+copy(q.ranks, state[1:]):])
 	return true
 }
 
@@ -177,4 +202,5 @@ func (q *Sequential) Restore(state []float64) bool {
 func (q *Sequential) Reset() {
 	clear(q.ranks)
 	clear(q.bins)
+	q.alarmed = false
 }

@@ -101,7 +101,7 @@ func (w *Watch) record(key string) ([]byte, error) {
 	case sequenceKind:
 		name, slice, _ := strings.Cut(rest, "/")
 		if m := w.monitor(name); m != nil && m.sequences[slice] != nil {
-			return m.sequences[slice].encode(), nil
+			return m.sequences[slice].encode(windows(m.Monitor)), nil
 		}
 		return nil, nil
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 	"github.com/freshet-io/freshet/monitors/wire"
 )
 
-// sequentialCheck names the series of a skew that are tested across windows, and their method.
+// sequentialCheck is the check of a skew that is tested across windows; its method is called so too.
 const sequentialCheck = "sequential"
 
 // sequence is what the sequential tests of a slice remember: the scores of the bets of each column of a build of the baseline.
@@ -34,6 +35,12 @@ func (w *Watch) sequential(m *monitor, b *baseline.Baseline, win alert.Window) (
 		names = append(names, baseline.SliceName(b.Slices[i].Field, b.Slices[i].Value))
 	}
 	runLength := m.runLength(b, names)
+	for slice := range m.sequences {
+		if !slices.Contains(names, slice) { // an earlier build had it
+			delete(m.sequences, slice)
+			w.changed[sequenceRecord(m.Name, slice)] = struct{}{}
+		}
+	}
 	var scores []Score
 	var verdicts []alert.Verdict
 	for _, slice := range names {
@@ -44,8 +51,8 @@ func (w *Watch) sequential(m *monitor, b *baseline.Baseline, win alert.Window) (
 		}
 		for i := range m.columns {
 			c := &m.columns[i]
-			at := b.Column(c.name)
-			if at < 0 || b.Profile(at, slice) == nil || b.Profile(at, slice).Counts.Rows() == 0 {
+			at, ok := played(b, c.name, slice)
+			if !ok {
 				continue
 			}
 			s := Score{
@@ -57,7 +64,7 @@ func (w *Watch) sequential(m *monitor, b *baseline.Baseline, win alert.Window) (
 				return nil, nil, fmt.Errorf("column %s, slice %q: %w", c.name, slice, err)
 			}
 			v := s.verdict(c.group(), c.sources)
-			v.Significant = true // the run length is the test
+			v.Significant, v.Lower = true, significance.SequentialOver // the run length is the test
 			scores, verdicts = append(scores, s), append(verdicts, v)
 		}
 		w.changed[sequenceRecord(m.Name, slice)] = struct{}{}
@@ -65,12 +72,21 @@ func (w *Watch) sequential(m *monitor, b *baseline.Baseline, win alert.Window) (
 	return scores, verdicts, nil
 }
 
+// played returns the baseline's column of a series, if there is anything to bet on.
+func played(b *baseline.Baseline, column, slice string) (at int, ok bool) {
+	at = b.Column(column)
+	if at < 0 || b.Profile(at, slice) == nil {
+		return at, false
+	}
+	return at, b.Profile(at, slice).Counts.Rows() > 0
+}
+
 // runLength is what one series has to reach, in microseconds, so that all together alarm as rarely as the definition says.
 func (m *monitor) runLength(b *baseline.Baseline, names []string) float64 {
 	series := 0
 	for _, slice := range names {
 		for i := range m.columns {
-			if at := b.Column(m.columns[i].name); at >= 0 && b.Profile(at, slice) != nil {
+			if _, ok := played(b, m.columns[i].name, slice); ok {
 				series++
 			}
 		}
@@ -91,7 +107,11 @@ func (w *Watch) bet(m *monitor, b *baseline.Baseline, at int, bets []float64, s 
 		counts[i] = float64(n)
 		s.NRef += n
 	}
-	q, err := significance.NewSequential(counts, special, 0, runLength)
+	s.NEffRef = Number(s.NRef)
+	if d := b.Columns[at].Dispersion; d != nil && d.Effect > 1 { // rows of a live stream depend on each other
+		s.NEffRef /= Number(d.Effect)
+	}
+	q, err := significance.NewSequential(counts, special, float64(s.NEffRef), runLength)
 	if err != nil {
 		return nil, err
 	}
@@ -109,27 +129,29 @@ func (w *Watch) bet(m *monitor, b *baseline.Baseline, at int, bets []float64, s 
 		if _, err := q.Observe(part.Counts.Counts(), float64(w.pane)); err != nil {
 			return nil, err
 		}
+		bets = q.State(nil)
 	}
-	s.NEffRef, s.NEffCur = Number(s.NRef), Number(s.NCur)
+	s.NEffCur = Number(s.NCur)
 	s.Score = Number(q.Score() / float64(time.Second.Microseconds()))
 	s.Effect = Number(q.Score() / runLength)
 	s.Outcome = string(drift.Stable)
 	switch {
-	case s.NCur == 0:
+	case bets == nil: // nothing has come on this build yet; a step without values says nothing on a thin stream
 		s.Outcome = string(drift.NoRows)
 	case s.Effect >= 1:
 		s.Outcome = string(drift.Exceeded)
 	}
 	s.Notes = []string{fmt.Sprintf("an alarm on average not earlier than every %.0f days of this series while nothing changes", runLength/float64((24*time.Hour).Microseconds()))}
-	return q.State(nil), nil
+	return bets, nil
 }
 
-// sequenceVersion is the first byte of a sequence's record. The rest: the build (varint), how many columns (uvarint), and of
-// each how many bets and their scores (bits of float64s, big-endian).
+// sequenceVersion is the first byte of a sequence's record. The rest: what windows it is of (as windows says), the build
+// (varint), how many columns (uvarint), and of each how many numbers its test remembers and these (bits of float64s,
+// big-endian).
 const sequenceVersion = 1
 
-func (q *sequence) encode() []byte {
-	b := binary.AppendVarint([]byte{sequenceVersion}, q.build)
+func (q *sequence) encode(windows string) []byte {
+	b := binary.AppendVarint(wire.AppendBytes([]byte{sequenceVersion}, windows), q.build)
 	b = binary.AppendUvarint(b, uint64(len(q.bets)))
 	for _, of := range q.bets {
 		b = binary.AppendUvarint(b, uint64(len(of)))
@@ -140,12 +162,13 @@ func (q *sequence) encode() []byte {
 	return b
 }
 
-func decodeSequence(data []byte) (*sequence, error) {
+func decodeSequence(data []byte) (q *sequence, windows string, err error) {
 	r := wire.NewReader(data)
 	if version := r.Byte(); len(data) > 0 && version != sequenceVersion {
-		return nil, fmt.Errorf("version %d is not known", version)
+		return nil, "", fmt.Errorf("version %d is not known", version)
 	}
-	q := &sequence{build: r.Varint()}
+	windows = r.Text()
+	q = &sequence{build: r.Varint()}
 	for range r.Count() {
 		var of []float64
 		for range r.Count() {
@@ -155,7 +178,7 @@ func decodeSequence(data []byte) (*sequence, error) {
 		}
 		q.bets = append(q.bets, of)
 	}
-	return q, r.End()
+	return q, windows, r.End()
 }
 
 const sequenceKind = "sequence"
@@ -169,9 +192,13 @@ func (w *Watch) restoreSequence(name string, value []byte) error {
 		w.changed[sequenceRecord(monitor, slice)] = struct{}{} // it is not tested any more
 		return nil
 	}
-	q, err := decodeSequence(value)
+	q, of, err := decodeSequence(value)
 	if err != nil {
 		return err
+	}
+	if of != windows(m.Monitor) { // its windows have been defined anew, and begin anew
+		w.changed[sequenceRecord(monitor, slice)] = struct{}{}
+		return nil
 	}
 	m.sequences[slice] = q
 	return nil

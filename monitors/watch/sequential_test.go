@@ -35,7 +35,7 @@ func TestAThinStreamIsTestedAcrossWindows(t *testing.T) {
 		t.Fatalf("nothing had changed: %q", got)
 	}
 	thin(14*24, 17*24, shifted)
-	thin(17*24, 21*24, nil)
+	thin(17*24, 25*24, nil)
 	want := []string{"firing orders [skew:spend_1d]", "resolved orders [skew:spend_1d]"}
 	if got := delivered(x.messages()); !slices.Equal(got, want) {
 		t.Fatalf("messages %q, want %q", got, want)
@@ -57,6 +57,30 @@ func TestAThinStreamIsTestedAcrossWindows(t *testing.T) {
 	}
 	if windowed > 0 {
 		t.Errorf("%d windows of six inferences were judged to have changed", windowed)
+	}
+}
+
+// Every third window of a stream has no inference at all: an alarm comes and goes all the same.
+func TestWindowsWithoutInferencesDoNotEndAnAlarm(t *testing.T) {
+	p := loadPlane(t, "10m", "skew: {baseline: scorer_1, sequential: true}")
+	p.Monitors[0].Size, p.Monitors[0].Every = time.Hour, time.Hour
+	s := newStream(p, 43)
+	x := newPlant(t, p, s.baseline(t, 5000))
+	rare := func(from, to int, change func(int64, []feature.Value)) {
+		for h := from; h < to; h++ {
+			at := floor(start, hour) + int64(h)*hour
+			if h%3 != 0 {
+				x.acc.Add(int32(h%2), s.row(at, change), at)
+			}
+			x.commit(at + hour - 1)
+		}
+	}
+	rare(0, 20*24, nil)
+	rare(20*24, 60*24, shifted)
+	rare(60*24, 120*24, nil)
+	want := []string{"firing orders [skew:spend_1d]", "resolved orders [skew:spend_1d]"}
+	if got := delivered(x.messages()); !slices.Equal(got, want) {
+		t.Errorf("of the change was told %q, want %q", got, want)
 	}
 }
 
@@ -82,17 +106,17 @@ func TestPanesArePlayedOnce(t *testing.T) {
 
 func TestASequenceComesBack(t *testing.T) {
 	q := &sequence{build: 1_700_000_000_000_000, bets: [][]float64{nil, {0, 1.5, 2e300}, {}}}
-	got, err := decodeSequence(q.encode())
-	if err != nil || got.build != q.build || len(got.bets) != 3 || !slices.Equal(got.bets[1], q.bets[1]) {
+	got, of, err := decodeSequence(q.encode("1h/1h/0s"))
+	if err != nil || of != "1h/1h/0s" || got.build != q.build || len(got.bets) != 3 || !slices.Equal(got.bets[1], q.bets[1]) {
 		t.Errorf("%+v, %v", got, err)
 	}
-	data := q.encode()
+	data := q.encode("1h/1h/0s")
 	for n := range data {
-		if _, err := decodeSequence(data[:n]); err == nil && n > 0 {
+		if _, _, err := decodeSequence(data[:n]); err == nil && n > 0 {
 			t.Errorf("%d of %d bytes are taken for a record", n, len(data))
 		}
 	}
-	if _, err := decodeSequence(append([]byte{9}, data[1:]...)); err == nil {
+	if _, _, err := decodeSequence(append([]byte{9}, data[1:]...)); err == nil {
 		t.Error("version 9 is taken")
 	}
 	p := loadPlane(t, "10m", "skew: {baseline: scorer_1}")
