@@ -244,14 +244,13 @@ func (m *materializer) waiting() int {
 // tooMuchWaits says whether processing pauses (R12): as many entities wait as may, or as fill the cache, which none of them can
 // leave. It is asked before each batch is read, so that one batch more than that may wait: what maxPoll records change.
 func (m *materializer) tooMuchWaits() bool {
-	entities, held := 0, int64(0)
+	held := int64(0)
 	for _, t := range m.running {
 		for _, v := range t.views {
-			entities += v.waiting()
 			held += int64(v.waits)
 		}
 	}
-	return entities >= m.plane.Processing.MaxPendingWrites || held >= m.plane.Processing.StateCacheBytes
+	return m.waiting() >= m.plane.Processing.MaxPendingWrites || held >= m.plane.Processing.StateCacheBytes
 }
 
 // publish sends waiting entities once a publish interval, if the last batch has been answered.

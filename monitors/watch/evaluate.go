@@ -2,7 +2,6 @@ package watch
 
 import (
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"sort"
@@ -194,11 +193,32 @@ type sums struct {
 	panes    [][][]uint64
 }
 
-func (s *sums) side(column int) (drift.Side, bool) {
+// side is a slice's column as it is compared, an empty one if nothing of it came.
+func (w *window) side(b *baseline.Baseline, slice string, column int) drift.Side {
+	s := w.slices[slice]
 	if s == nil || s.profiles[column] == nil {
-		return drift.Side{}, false
+		return drift.Side{Profile: profile.New(b.Columns[column].Profile.Bins(), false)}
 	}
-	return drift.Side{Profile: s.profiles[column], Panes: s.panes[column]}, true
+	return drift.Side{Profile: s.profiles[column], Panes: s.panes[column]}
+}
+
+// sliceNames are the slices of a window and of the baseline, in order, that of all rows first.
+func sliceNames(b *baseline.Baseline, cur *window) []string {
+	names := baselineSlices(b)
+	for s := range cur.slices {
+		names = append(names, s)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// baselineSlices are the slices of the baseline, that of all rows first.
+func baselineSlices(b *baseline.Baseline) []string {
+	names := []string{""}
+	for i := range b.Slices {
+		names = append(names, baseline.SliceName(b.Slices[i].Field, b.Slices[i].Value))
+	}
+	return names
 }
 
 // sum adds up the window of a length that ends at end.
@@ -318,26 +338,16 @@ func noData(came uint64) alert.Verdict {
 
 // compare puts every column of every slice of a window beside the baseline and beside an earlier window.
 func (w *Watch) compare(m *monitor, b *baseline.Baseline, cur *window) ([]*comparison, error) {
-	names := map[string]bool{"": true}
-	for s := range cur.slices {
-		names[s] = true
-	}
-	for i := range b.Slices {
-		names[baseline.SliceName(b.Slices[i].Field, b.Slices[i].Value)] = true
-	}
 	earlier := map[int64]*window{} // by end
 	var out []*comparison
-	for _, slice := range slices.Sorted(maps.Keys(names)) {
+	for _, slice := range sliceNames(b, cur) {
 		for i := range m.columns {
 			c := &m.columns[i]
 			at := b.Column(c.name)
 			if at < 0 {
 				continue // the training data did not have it: there are no bins to count on
 			}
-			side, ok := cur.slices[slice].side(at)
-			if !ok {
-				side = drift.Side{Profile: profile.New(b.Columns[at].Profile.Bins(), false)}
-			}
+			side := cur.side(b, slice, at)
 			if ref := b.Profile(at, slice); m.Skew && ref != nil {
 				cmp := &comparison{series: alert.Series{Kind: alert.Skew, Column: c.name, Slice: slice}, column: c, window: cur.Window, against: "baseline " + b.Name}
 				var known *significance.Dispersion
@@ -393,11 +403,7 @@ func (w *Watch) earlierSide(m *monitor, b *baseline.Baseline, column int, c *com
 		}
 		cache[end] = win
 	}
-	side, ok := win.slices[c.series.Slice].side(column)
-	if !ok {
-		side = drift.Side{Profile: profile.New(b.Columns[column].Profile.Bins(), false)}
-	}
-	return side, nil
+	return win.side(b, c.series.Slice, column), nil
 }
 
 func seriesKey(s alert.Series) string { return s.Column + "/" + s.Slice }

@@ -93,13 +93,13 @@ func (w *Watch) record(key string) ([]byte, error) {
 		}
 		return nil, nil
 	case "volume":
-		name, slice := parseVolumeKey(rest)
+		name, slice := parseSliceKey(rest)
 		if m := w.monitor(name); m != nil && m.volumes[slice] != nil {
 			return m.volumes[slice].encode(), nil
 		}
 		return nil, nil
 	case sequenceKind:
-		name, slice, _ := strings.Cut(rest, "/")
+		name, slice := parseSliceKey(rest)
 		if m := w.monitor(name); m != nil && m.sequences[slice] != nil {
 			return m.sequences[slice].encode(windows(m.Monitor)), nil
 		}
@@ -122,6 +122,12 @@ func (w *Watch) record(key string) ([]byte, error) {
 		return nil, nil
 	}
 	return appendColumns(binary.AppendVarint(binary.AppendVarint([]byte{paneVersion}, w.pane), p.build), p.rows, p.columns), nil
+}
+
+// parseSliceKey takes apart what a record of a monitor's slice is called, MONITOR/SLICE.
+func parseSliceKey(s string) (monitor, slice string) {
+	monitor, slice, _ = strings.Cut(s, "/")
+	return monitor, slice
 }
 
 func parsePaneKey(s string) (baseline string, k paneKey, err error) {

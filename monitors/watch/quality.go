@@ -2,8 +2,6 @@ package watch
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/freshet-io/freshet/config"
 	"github.com/freshet-io/freshet/monitors/alert"
@@ -65,25 +63,15 @@ func (w *Watch) quality(m *monitor, b *baseline.Baseline, cur *window) ([]*badSh
 	if len(m.Quality) == 0 {
 		return nil, nil
 	}
-	names := map[string]bool{"": true}
-	for s := range cur.slices {
-		names[s] = true
-	}
-	for i := range b.Slices {
-		names[baseline.SliceName(b.Slices[i].Field, b.Slices[i].Value)] = true
-	}
 	var out []*badShare
-	for _, slice := range slices.Sorted(maps.Keys(names)) {
+	for _, slice := range sliceNames(b, cur) {
 		for i := range m.columns {
 			c := &m.columns[i]
 			at := b.Column(c.name)
 			if at < 0 || b.Profile(at, slice) == nil {
 				continue
 			}
-			side, ok := cur.slices[slice].side(at)
-			if !ok {
-				side = drift.Side{Profile: profile.New(b.Columns[at].Profile.Bins(), false)}
-			}
+			side := cur.side(b, slice, at)
 			for _, check := range m.Quality {
 				q, err := badShares(check, b.Profile(at, slice), side)
 				if err != nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/freshet-io/freshet/monitors/alert"
@@ -30,10 +29,7 @@ func (w *Watch) sequential(m *monitor, b *baseline.Baseline, win alert.Window) (
 	if !m.Sequential {
 		return nil, nil, nil
 	}
-	names := []string{""}
-	for i := range b.Slices {
-		names = append(names, baseline.SliceName(b.Slices[i].Field, b.Slices[i].Value))
-	}
+	names := baselineSlices(b)
 	runLength := m.runLength(b, names)
 	for slice := range m.sequences {
 		if !slices.Contains(names, slice) { // an earlier build had it
@@ -186,7 +182,7 @@ const sequenceKind = "sequence"
 func sequenceRecord(monitor, slice string) string { return sequenceKind + "/" + monitor + "/" + slice }
 
 func (w *Watch) restoreSequence(name string, value []byte) error {
-	monitor, slice, _ := strings.Cut(name, "/")
+	monitor, slice := parseSliceKey(name)
 	m := w.monitor(monitor)
 	if m == nil || !m.Sequential {
 		w.changed[sequenceRecord(monitor, slice)] = struct{}{} // it is not tested any more

@@ -10,32 +10,46 @@ import (
 	"github.com/freshet-io/freshet/monitors/drift"
 )
 
+// thin is a plant whose windows are hours, and a stream of which each hour has as many inferences as count says.
+type thin struct {
+	*plant
+	stream *stream
+	count  func(h int) int64
+}
+
+func newThin(t *testing.T, seed uint64, count func(h int) int64) *thin {
+	p := loadPlane(t, "10m", "skew: {baseline: scorer_1, sequential: true}")
+	p.Monitors[0].Size, p.Monitors[0].Every = time.Hour, time.Hour
+	s := newStream(p, seed)
+	return &thin{newPlant(t, p, s.baseline(t, 5000)), s, count}
+}
+
+// days sends the inferences of some days, with a restart now and then.
+func (x *thin) days(from, to int, change func(int64, []feature.Value)) {
+	for h := from * 24; h < to*24; h++ {
+		at := floor(start, hour) + int64(h)*hour
+		n := x.count(h)
+		for i := range n {
+			o := at + i*hour/n
+			x.acc.Add(int32((int64(h)+i)%2), x.stream.row(o, change), o)
+		}
+		x.commit(at + hour - 1)
+		if h%5 == 0 {
+			x.restart()
+		}
+	}
+}
+
 // A stream so thin that no window of it has enough inferences to be judged: what has changed is found across windows, told
 // once and resolved once, over restarts. While nothing changes nothing is told.
 func TestAThinStreamIsTestedAcrossWindows(t *testing.T) {
-	p := loadPlane(t, "10m", "skew: {baseline: scorer_1, sequential: true}")
-	p.Monitors[0].Size, p.Monitors[0].Every = time.Hour, time.Hour
-	s := newStream(p, 41)
-	x := newPlant(t, p, s.baseline(t, 5000))
-	thin := func(from, to int, change func(int64, []feature.Value)) {
-		for h := from; h < to; h++ {
-			at := floor(start, hour) + int64(h)*hour
-			for i := range int64(6) {
-				o := at + i*hour/6
-				x.acc.Add(int32(i%2), s.row(o, change), o)
-			}
-			x.commit(at + hour - 1)
-			if h%5 == 0 {
-				x.restart()
-			}
-		}
-	}
-	thin(0, 14*24, nil)
+	x := newThin(t, 41, func(int) int64 { return 6 })
+	x.days(0, 14, nil)
 	if got := delivered(x.messages()); len(got) > 0 {
 		t.Fatalf("nothing had changed: %q", got)
 	}
-	thin(14*24, 17*24, shifted)
-	thin(17*24, 25*24, nil)
+	x.days(14, 17, shifted)
+	x.days(17, 25, nil)
 	want := []string{"firing orders [skew:spend_1d]", "resolved orders [skew:spend_1d]"}
 	if got := delivered(x.messages()); !slices.Equal(got, want) {
 		t.Fatalf("messages %q, want %q", got, want)
@@ -62,22 +76,10 @@ func TestAThinStreamIsTestedAcrossWindows(t *testing.T) {
 
 // Every third window of a stream has no inference at all: an alarm comes and goes all the same.
 func TestWindowsWithoutInferencesDoNotEndAnAlarm(t *testing.T) {
-	p := loadPlane(t, "10m", "skew: {baseline: scorer_1, sequential: true}")
-	p.Monitors[0].Size, p.Monitors[0].Every = time.Hour, time.Hour
-	s := newStream(p, 43)
-	x := newPlant(t, p, s.baseline(t, 5000))
-	rare := func(from, to int, change func(int64, []feature.Value)) {
-		for h := from; h < to; h++ {
-			at := floor(start, hour) + int64(h)*hour
-			if h%3 != 0 {
-				x.acc.Add(int32(h%2), s.row(at, change), at)
-			}
-			x.commit(at + hour - 1)
-		}
-	}
-	rare(0, 20*24, nil)
-	rare(20*24, 60*24, shifted)
-	rare(60*24, 120*24, nil)
+	x := newThin(t, 43, func(h int) int64 { return int64(min(h%3, 1)) })
+	x.days(0, 20, nil)
+	x.days(20, 60, shifted)
+	x.days(60, 120, nil)
 	want := []string{"firing orders [skew:spend_1d]", "resolved orders [skew:spend_1d]"}
 	if got := delivered(x.messages()); !slices.Equal(got, want) {
 		t.Errorf("of the change was told %q, want %q", got, want)

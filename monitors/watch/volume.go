@@ -6,7 +6,6 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/freshet-io/freshet/monitors/alert"
@@ -120,13 +119,8 @@ func decodeVolume(data []byte) (*volume, error) {
 
 func volumeRecord(monitor, slice string) string { return "volume/" + monitor + "/" + slice }
 
-func parseVolumeKey(s string) (monitor, slice string) {
-	monitor, slice, _ = strings.Cut(s, "/")
-	return monitor, slice
-}
-
 func (w *Watch) restoreVolume(name string, value []byte) error {
-	monitor, slice := parseVolumeKey(name)
+	monitor, slice := parseSliceKey(name)
 	m := w.monitor(monitor)
 	if m == nil || m.Volume == nil {
 		w.changed[volumeRecord(monitor, slice)] = struct{}{} // it is not checked any more
