@@ -40,6 +40,17 @@ type publishRef struct {
 	key string
 	// since is the event time of the first event that it was waiting to show, microseconds; 0 for none.
 	since int64
+	open  bool   // that event was of the open transaction,
+	txn   uint64 // which had this number
+}
+
+// unshown returns since, for an entity whose write failed, and whether the event is still of the open transaction. An event that has been
+// rolled back meanwhile comes again.
+func (r *publishRef) unshown() (since int64, open bool) {
+	if r.open && r.txn+1 == r.v.undone {
+		return 0, false
+	}
+	return r.since, r.open && r.txn == r.v.txn
 }
 
 // taskMark is the input offset as of which everything of a task will have been published when a batch has been
@@ -140,11 +151,14 @@ func (b *publishBatch) reset() {
 // encodeWaiting moves entities of one view from waiting into the batch.
 func (v *viewState) encodeWaiting(t *task, b *publishBatch) error {
 	for len(v.lookFor) > 0 && len(v.pending) < maxBatch {
-		key := v.lookFor[len(v.lookFor)-1]
+		s := v.lookFor[len(v.lookFor)-1]
 		v.lookFor = v.lookFor[:len(v.lookFor)-1]
-		e, err := v.get(t, []byte(key))
+		e, err := v.get(t, []byte(s.key))
 		if err != nil {
 			return err
+		}
+		if s.since != 0 {
+			e.since, e.sinceOpen = s.since, false
 		}
 		e.resend, e.used = true, false
 		v.toPublish(e)
@@ -189,7 +203,7 @@ func (v *viewState) encode(t *task, e *entry, b *publishBatch) {
 	b.arena = v.layout.AppendHead(b.arena, &e.Entity, version, tail)
 	w.Head = b.arena[start:len(b.arena):len(b.arena)]
 	b.writes = append(b.writes, w)
-	b.refs = append(b.refs, publishRef{t, v, e.key, e.since})
+	b.refs = append(b.refs, publishRef{t: t, v: v, key: e.key, since: e.since, open: e.sinceOpen, txn: v.txn})
 	e.since = 0
 }
 
@@ -210,12 +224,13 @@ func (p *publisher) answered(b *publishBatch, now time.Time, met *metrics) {
 			ref.t.online.republish.target, ref.t.online.resending = nil, true
 			if e, ok := ref.v.entities[ref.key]; ok {
 				e.resend = true
-				if ref.since != 0 {
-					e.since = ref.since // which is older than what has come meanwhile
+				if since, open := ref.unshown(); since != 0 { // which is of an earlier event than what has come meanwhile
+					e.since, e.sinceOpen = since, open
 				}
 				ref.v.toPublish(e)
 			} else {
-				ref.v.lookFor = append(ref.v.lookFor, ref.key)
+				since, _ := ref.unshown()
+				ref.v.lookFor = append(ref.v.lookFor, sought{ref.key, since})
 			}
 		}
 	}

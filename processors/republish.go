@@ -112,7 +112,7 @@ func (t *task) continueRepublish(sending bool) (int, error) {
 		}
 		lastView, lastKey = i, string(entity)
 		if _, ok := t.views[i].entities[lastKey]; !ok && t.views[i].owned(r.owns, entity) {
-			t.views[i].lookFor = append(t.views[i].lookFor, lastKey)
+			t.views[i].lookFor = append(t.views[i].lookFor, sought{key: lastKey})
 			added++
 		}
 		return nil

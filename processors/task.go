@@ -103,11 +103,13 @@ type viewState struct {
 	unflushed []*entry
 	produced  map[*entry][]feature.Cell
 	pending   []*entry // not yet published; each is in entities
-	lookFor   []string // keys to publish that may not be in memory: loaded when their turn comes
+	lookFor   []sought // to publish; they may not be in memory, and are loaded when their turn comes
 	bytes     int      // of entities, about
 	waits     int      // of those in pending, about
 	added     uint64   // entities ever put into pending
 	sent      uint64   // entities ever taken out of it
+	txn       uint64   // transactions that have ended: the number of the open one
+	undone    uint64   // the number of the transaction that was last rolled back, 1 added; 0: none was
 
 	bootstrap            *Bootstrap          // what the state had counted when it was built out of band; nil if it was not
 	log                  *featureLog         // nil: the view keeps none
@@ -126,6 +128,7 @@ type entry struct {
 	tailAt    int64
 	resend    bool  // what Redis holds is not known: the tail goes with the next publish
 	since     int64 // event time of the first event that is not published, microseconds; 0: there is none
+	sinceOpen bool  // that event is of the open transaction: after a rollback it comes again
 	size      int32 // as last counted in viewState.bytes
 	dirty     bool  // in viewState.dirty
 	unflushed bool  // in viewState.unflushed
@@ -134,6 +137,19 @@ type entry struct {
 }
 
 const noTail = -1
+
+// A sought is an entity that waits to be published and may have left memory.
+type sought struct {
+	key   string
+	since int64 // as in entry, of a committed event; 0: there is none
+}
+
+// appeared takes up an event of the open transaction that Redis does not show yet.
+func (e *entry) appeared(order *feature.Order) {
+	if e.since == 0 {
+		e.since, e.sinceOpen = order.Time, true
+	}
+}
 
 // entryOverhead is the memory of an entry and its place in the map beside its Entity's own.
 const entryOverhead = 160
@@ -371,9 +387,7 @@ func (t *task) applyView(v *viewState, order *feature.Order) error {
 	in := v.inputs.Evaluate(t.row)
 	t.counts.note(v.inputs.TakeCounts())
 	t.counts.late += v.layout.Apply(&e.Entity, order, in, t.now.streamTime)
-	if e.since == 0 {
-		e.since = order.Time
-	}
+	e.appeared(order)
 	v.changed(e)
 	if v.log != nil {
 		return v.log.append(t, v, e, order)

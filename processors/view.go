@@ -126,7 +126,11 @@ func (v *viewState) rollback() {
 	kept := v.pending[:0]
 	for _, e := range v.pending {
 		if e.dirty {
-			v.lookFor = append(v.lookFor, e.key)
+			s := sought{e.key, e.since}
+			if e.sinceOpen {
+				s.since = 0
+			}
+			v.lookFor = append(v.lookFor, s)
 			e.pending = false
 			v.waits -= int(e.size)
 			v.sent++
@@ -140,18 +144,20 @@ func (v *viewState) rollback() {
 		v.drop(e)
 	}
 	v.settled()
+	v.undone = v.txn
 }
 
 // settled clears the marks of the transaction that ended.
 func (v *viewState) settled() {
 	for _, e := range v.dirty {
-		e.dirty, e.unflushed = false, false
+		e.dirty, e.unflushed, e.sinceOpen = false, false, false
 	}
 	clear(v.dirty)
 	v.dirty = v.dirty[:0]
 	clear(v.unflushed)
 	v.unflushed = v.unflushed[:0]
 	clear(v.produced)
+	v.txn++
 }
 
 // evict drops entities that were not used since the last pass, clean and published ones only, until `free` bytes are
