@@ -133,7 +133,6 @@ func (m *materializer) start(tp topicPartition, d restored) {
 	if t.erasedTo, t.erasedNow = d.erasedTo, 0; d.meta.none() {
 		t.erasedNow = d.erasedTo
 	}
-	m.warnIncomplete(t, &d)
 	gap := outOfRange(t.name(), t.restoredTo(d, first), d.first, d.end)
 	if gap != nil && !m.acceptGap(t, gap) {
 		return
@@ -143,9 +142,10 @@ func (m *materializer) start(tp topicPartition, d restored) {
 		m.stop(t, fmt.Errorf("%s: the group has committed offset %d and the state has counted up to %d only: state is lost", t.name(), d.committed, t.now.next))
 		return
 	}
-	if d.meta.none() || gap != nil {
-		// Where the first start began is recorded even if no record comes: a second start must not choose again. So is a
-		// gap: it is accepted once.
+	m.warnIncomplete(t, &d)
+	if d.meta.none() || added != nil || gap != nil {
+		// Where a first start began, of the task or of a view, is recorded even if no record comes: a second start must not
+		// choose again. So is a gap: it is accepted once.
 		t.touched, t.starting = true, true
 	}
 	if !d.meta.none() {
@@ -159,16 +159,20 @@ func (m *materializer) start(tp topicPartition, d restored) {
 	m.logger.Info("task restored", "task", t.name(), "records", d.records, "took", d.took.Round(time.Millisecond), "next", at)
 }
 
-// warnIncomplete tells of the views that are about to begin on a source's topic which no longer has its first records: they count
-// what is left. A source that is to be begun at its end is asked for no history.
+// beginsIncomplete is what a view's reader says that begins on a source's topic which no longer has its first records.
+const beginsIncomplete = "a feature view begins incomplete: the topic no longer has its first records. " +
+	"`freshet apply`, before run, builds a new view with what the offline store has of them"
+
+// warnIncomplete tells of the views that begin on a source's topic which no longer has its first records: they count what is left.
+// A task that begins at the end of its source is asked for no history; a view that is added to it later is. What a repartition topic
+// lacks its router tells.
 func (m *materializer) warnIncomplete(t *task, d *restored) {
-	if d.first == 0 || t.in.repartitioned() || t.in.source.StartAt == "latest" {
+	if d.first == 0 || t.in.repartitioned() || d.meta.none() && t.in.source.StartAt == "latest" {
 		return
 	}
 	for _, v := range t.views {
 		if _, ok := d.meta.of(v.fp); !ok && v.bootstrap == nil {
-			m.logger.Warn("a feature view begins incomplete: the topic no longer has its first records. `freshet apply`, before run, builds a new view with what the offline store has of them",
-				"view", v.view.Name, "task", t.name(), "missing_from", 0, "missing_to", d.first)
+			m.logger.Warn(beginsIncomplete, "view", v.view.Name, "task", t.name(), "missing_from", 0, "missing_to", d.first)
 		}
 	}
 }

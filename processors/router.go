@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -37,6 +38,9 @@ type router struct {
 	told     time.Time // when position was last set
 	failed   atomic.Pointer[error]
 	joined   atomic.Bool
+
+	fresh []string // the views whose states were not built out of band: what this router misses they miss
+	begun sync.Map // the partitions that have been told of as incomplete
 }
 
 func newRouter(r *Runtime, rt *route) (*router, error) {
@@ -48,6 +52,11 @@ func newRouter(r *Runtime, rt *route) (*router, error) {
 		route: rt, plane: r.plane, group: r.topo.routeGroup(rt), batchBytes: r.topo.maxBatchBytes(),
 		client: r.client, logger: r.logger, now: r.now, met: r.met,
 		reader: rd, row: make([]feature.Value, len(rt.source.Schema)),
+	}
+	for i, v := range rt.to.views {
+		if rt.to.bound[i].bootstrap == nil {
+			router.fresh = append(router.fresh, v.Name)
+		}
 	}
 	router.position.reader = "route." + rt.name()
 	router.gaps = gaps{
@@ -67,6 +76,7 @@ func (r *router) session(ctx context.Context) error {
 	o := sessionOptions{
 		client: r.client, group: r.group, txnID: r.group + "." + r.plane.Processing.InstanceID,
 		topics: []string{r.source.Topic}, startAtEnd: map[string]bool{r.source.Topic: r.source.StartAt == "latest"}, batchBytes: r.batchBytes,
+		incomplete: r.warnIncomplete,
 	}
 	var err error
 	if r.sess, err = openSession(ctx, o); err != nil {
@@ -80,6 +90,17 @@ func (r *router) session(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// warnIncomplete tells of the views whose route begins at offset first of a partition, which no longer has its first records. A partition
+// of which nothing comes begins anew at each rebalance; it is told of once.
+func (r *router) warnIncomplete(tp topicPartition, first int64) {
+	if _, told := r.begun.LoadOrStore(tp, true); told {
+		return
+	}
+	for _, v := range r.fresh {
+		r.logger.Warn(beginsIncomplete, "view", v, "router", r.name(), "partition", tp.partition, "missing_from", 0, "missing_to", first)
+	}
 }
 
 // step is one transaction: records for one route interval, their copies, and the offsets.

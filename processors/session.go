@@ -56,6 +56,9 @@ type sessionOptions struct {
 	keepControl bool
 	// batchBytes is the largest batch of each topic that is produced to; a topic that is not in it has Kafka's default.
 	batchBytes map[string]int32
+	// incomplete, if not nil, is told of first starts at the beginning of what is left of a partition, which is at offset first.
+	// It is called on the client's goroutines.
+	incomplete func(tp topicPartition, first int64)
 	// pauseNew keeps newly assigned partitions from being fetched until they are resumed.
 	pauseNew bool
 }
@@ -155,6 +158,9 @@ func firstOffsets(ctx context.Context, cl *kgo.Client, offsets map[string]map[in
 				return nil, fmt.Errorf("list offsets of %s: %w", taskName(topic, p), errors.Join(l.Err, missing(ok)))
 			}
 			parts[p] = kgo.NewOffset().At(l.Offset).WithEpoch(-1)
+			if so.incomplete != nil && l.Offset > 0 && !so.startAtEnd[topic] {
+				so.incomplete(topicPartition{topic, p}, l.Offset)
+			}
 		}
 	}
 	return offsets, nil
