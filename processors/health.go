@@ -40,7 +40,7 @@ func (m *materializer) housekeeping() {
 	for _, t := range m.running {
 		if !t.online.republish.active && now.Sub(t.online.lastFull) > m.fullEvery {
 			t.online.lastFull = now
-			t.startRepublish(nil, nil)
+			t.startRound()
 		}
 	}
 }

@@ -259,13 +259,17 @@ func (m *materializer) waiting() int {
 // tooMuchWaits says whether processing pauses (R12): as many entities wait as may, or as fill the cache, which none of them can
 // leave. It is asked before each batch is read, so that one batch more than that may wait: what maxPoll records change.
 func (m *materializer) tooMuchWaits() bool {
-	held := int64(0)
+	return m.waiting() >= m.plane.Processing.MaxPendingWrites || m.waitingBytes() >= m.plane.Processing.StateCacheBytes
+}
+
+// waitingBytes is about how much memory the waiting entities take that are in memory.
+func (m *materializer) waitingBytes() (held int64) {
 	for _, t := range m.running {
 		for _, v := range t.views {
 			held += int64(v.waits)
 		}
 	}
-	return m.waiting() >= m.plane.Processing.MaxPendingWrites || held >= m.plane.Processing.StateCacheBytes
+	return held
 }
 
 // publish sends waiting entities once a publish interval, if the last batch has been answered.
@@ -277,12 +281,8 @@ func (m *materializer) publish() error {
 	if m.pubErr != nil && now.Sub(m.pubErrAt) < 200*time.Millisecond {
 		return nil // Redis is away; it is tried again at intervals
 	}
-	for _, t := range m.running {
-		if n, err := t.continueRepublish(m.pub.sending); err != nil {
-			return err
-		} else if n > 0 {
-			m.met.republished.Add(float64(n))
-		}
+	if err := m.continueRepublishing(); err != nil {
+		return err
 	}
 	b, err := m.pub.collect(m.running)
 	if err != nil || b == nil {

@@ -41,6 +41,8 @@ func (o *onlineState) refused(now time.Time) {
 // what changed last, then the rest from the store, a little at a time.
 type republishing struct {
 	active bool
+	round  bool        // nothing is known to be missing: processing is not to pause for it
+	memory []heldEntry // of a round: what was in memory when it began and has not been taken up
 	done   func()
 	owns   func(key []byte) bool // of Redis keys: those that are to be published again; nil for all
 	from   []byte                // where the walk over the store goes on; nil at its beginning
@@ -50,9 +52,17 @@ type republishing struct {
 	target []uint64
 }
 
-// republishChunk bounds what one round adds to what waits, and republishRoom how much may wait for more to be added.
+// A heldEntry names an entity that was in memory. One that has left since is in the store.
+type heldEntry struct {
+	v   *viewState
+	key string
+}
+
+// republishChunk bounds what one step adds to what waits, republishSeen how many entities of the store it looks at, and
+// republishRoom how much may wait for more to be added.
 const (
 	republishChunk = 1000
+	republishSeen  = 4000
 	republishRoom  = 4000
 )
 
@@ -73,18 +83,81 @@ func (t *task) startRepublish(owns func(key []byte) bool, done func()) {
 	t.met.republished.Add(float64(again))
 }
 
+// startRound begins to publish everything again though nothing is known to be missing. Unlike what has been lost, what is in memory
+// is taken up a little at a time too: all of it at once would be as much as processing pauses for.
+func (t *task) startRound() {
+	r := republishing{active: true, round: true}
+	for _, v := range t.views {
+		for key := range v.entities {
+			r.memory = append(r.memory, heldEntry{v, key})
+		}
+	}
+	t.online.republish = r
+}
+
+// continueMemory takes up entities of a round that are still in memory, as many and as large together as there is room for. It returns
+// how many.
+func (r *republishing) continueMemory(entities int, bytes int64) (added int) {
+	for len(r.memory) > 0 && added < entities && bytes > 0 {
+		last := len(r.memory) - 1
+		held := r.memory[last]
+		r.memory = r.memory[:last]
+		if e, ok := held.v.entities[held.key]; ok {
+			e.resend = true
+			held.v.toPublish(e)
+			bytes -= int64(e.size)
+			added++
+		}
+	}
+	return added
+}
+
+// roomForRounds is how many entities, and how many bytes of them, rounds may add to what waits: half of what processing pauses for is
+// left to events. It is more than nothing when nothing waits.
+func (m *materializer) roomForRounds() (entities int, bytes int64) {
+	n, held := m.waiting(), m.waitingBytes()
+	entities = m.plane.Processing.MaxPendingWrites/2 - n
+	bytes = m.plane.Processing.StateCacheBytes/2 - held
+	if n == 0 {
+		return max(entities, 1), max(bytes, 1)
+	}
+	return entities, bytes
+}
+
+// continueRepublishing goes on with what the running tasks publish again.
+func (m *materializer) continueRepublishing() error {
+	for _, t := range m.running {
+		r := &t.online.republish
+		if !r.active || t.waiting() > republishRoom {
+			continue
+		}
+		limit := republishChunk
+		if r.round {
+			entities, bytes := m.roomForRounds()
+			limit = min(limit, entities)
+			if len(r.memory) > 0 {
+				m.met.republished.Add(float64(r.continueMemory(limit, bytes)))
+				continue
+			}
+		}
+		n, err := t.continueRepublish(limit, m.pub.sending)
+		if err != nil {
+			return err
+		}
+		m.met.republished.Add(float64(n))
+	}
+	return nil
+}
+
 // owned reports whether an entity is among those that owns says.
 func (v *viewState) owned(owns func(key []byte) bool, entity []byte) bool {
 	return owns == nil || owns(online.AppendKey(nil, v.project, v.view.Entity.Name, entity))
 }
 
-// continueRepublish adds the next entities of the store, or finds that all have been acknowledged; sending says whether
-// a batch is on its way. It returns how many were added.
-func (t *task) continueRepublish(sending bool) (int, error) {
+// continueRepublish adds the next entities of the store, up to limit, or finds that all have been acknowledged; sending says
+// whether a batch is on its way. It returns how many were added.
+func (t *task) continueRepublish(limit int, sending bool) (int, error) {
 	r := &t.online.republish
-	if !r.active || t.waiting() > republishRoom {
-		return 0, nil
-	}
 	if r.walked {
 		if !sending && t.republished() {
 			r.active = false
@@ -94,7 +167,10 @@ func (t *task) continueRepublish(sending bool) (int, error) {
 		}
 		return 0, nil
 	}
-	added := 0
+	if limit <= 0 {
+		return 0, nil
+	}
+	added, seen := 0, 0
 	var next []byte
 	lastView, lastKey := -1, ""
 	err := t.store.scan(t.id, []byte{kindCell}, r.from, func(key, _ []byte) error {
@@ -106,7 +182,7 @@ func (t *task) continueRepublish(sending bool) (int, error) {
 		if i < 0 || i == lastView && string(entity) == lastKey {
 			return nil
 		}
-		if added >= republishChunk {
+		if seen++; added >= limit || seen > republishSeen {
 			next = append([]byte(nil), key...)
 			return errStop
 		}

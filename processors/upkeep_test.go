@@ -231,6 +231,75 @@ func TestEverythingIsPublishedNowAndThen(t *testing.T) {
 	}
 }
 
+// TestReadingDoesNotPauseForARound: entities in memory that are published again though nothing is missing leave room for events; and they
+// are published.
+func TestReadingDoesNotPauseForARound(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	w.produce(100)
+	in := w.run(nil)
+	eventually(t, "features", w.check)
+	in.stop()
+	in = w.run(func(o *Options) {
+		o.fullEvery = time.Millisecond
+		o.Plane.Processing.MaxPendingWrites = 8
+	})
+	eventually(t, "rounds", func() error { // the first takes them into memory
+		if n := testutil.ToFloat64(in.rt.met.republished); n < 60 {
+			return fmt.Errorf("%v entities were published again", n)
+		}
+		return nil
+	})
+	w.redis.mu.Lock()
+	clear(w.redis.fields) // the canaries stay
+	w.redis.mu.Unlock()
+	eventually(t, "features that were lost", w.check)
+	if n := testutil.ToFloat64(in.rt.met.paused); n != 0 {
+		t.Errorf("processing paused %v times", n)
+	}
+}
+
+// TestARoundLeavesHalfOfTheRoom to events, by number and by bytes, and goes on where there is hardly any.
+func TestARoundLeavesHalfOfTheRoom(t *testing.T) {
+	for _, c := range []struct {
+		writes int
+		bytes  int64
+		most   int // wait at once, of ten entities of 100 bytes
+	}{
+		{8, 1 << 30, 4},
+		{1000, 700, 4}, // the last begins below the half
+		{1000, 1 << 30, 10},
+		{1, 1, 1},
+	} {
+		v := &viewState{entities: map[string]*entry{}}
+		for i := range 10 {
+			v.entities[fmt.Sprint(i)] = &entry{size: 100}
+		}
+		one := &task{views: []*viewState{v}}
+		m := &materializer{plane: &config.Plane{}, running: []*task{one}, met: newMetrics(prometheus.NewRegistry())}
+		m.plane.Processing.MaxPendingWrites, m.plane.Processing.StateCacheBytes = c.writes, c.bytes
+		one.startRound()
+		most, sent := 0, 0
+		for len(one.online.republish.memory) > 0 {
+			before := v.waiting()
+			if err := m.continueRepublishing(); err != nil {
+				t.Fatal(err)
+			}
+			most = max(most, v.waiting())
+			if v.waiting() == before { // Redis takes them
+				sent += before
+				v.pending, v.waits = nil, 0
+				for _, e := range v.entities {
+					e.pending = false
+				}
+			}
+		}
+		if sent += v.waiting(); sent != 10 || most != c.most {
+			t.Errorf("%+v: %d entities were taken up, at most %d at once", c, sent, most)
+		}
+	}
+}
+
 // TestWaitingEntitiesAreBoundedByBytes: while Redis is away processing pauses when those that wait fill the cache, however few
 // they are, and goes on when Redis comes.
 func TestWaitingEntitiesAreBoundedByBytes(t *testing.T) {
