@@ -39,6 +39,18 @@ type Table struct {
 	// inferences have a column more, Mistyped.
 	Columns []Column
 	Key     []int // columns that begin the sort order, never null; none if the source has no key
+	// Same are the columns in which, besides the event time, rows are alike that say one thing anew, and the one with the largest
+	// Revision, a column, holds. Then there is a view of those, named with LatestSuffix. None: each row stands for itself.
+	Same     []int
+	Revision int
+}
+
+// LatestSuffix ends the name of the view of a table whose rows may be revised: it has the last revision of each.
+const LatestSuffix = "_latest"
+
+// LatestAbout describes such a view, for people.
+func (t *Table) LatestAbout() string {
+	return "The rows of " + t.Name + " that hold: of each the last revision."
 }
 
 // EventsTable returns the table of a source's events, "events_NAME".
@@ -75,7 +87,7 @@ func (t *Table) columns() {
 }
 
 // Tables returns a plane's tables: each source's events, then the log of each view that keeps one, then the inferences of
-// each model.
+// each model, then what monitors have found, if there are any.
 func Tables(p *config.Plane) []*Table {
 	var out []*Table
 	for _, s := range p.Sources {
@@ -88,6 +100,9 @@ func Tables(p *config.Plane) []*Table {
 	}
 	for _, m := range p.Models {
 		out = append(out, InferencesTable(m))
+	}
+	if len(p.Monitors) > 0 {
+		out = append(out, ScoresTable(p), ProfilesTable(p))
 	}
 	return out
 }

@@ -58,7 +58,8 @@ func (e *evaluator) session(ctx context.Context) error {
 	o := sessionOptions{
 		client: e.client, group: group, txnID: group + "." + e.plane.Processing.InstanceID, topics: []string{topic}, pauseNew: true,
 		batchBytes: map[string]int32{
-			topics.Name(e.plane, topics.State): topics.MaxRecordBytes, topics.Name(e.plane, topics.Scores): topics.MaxRecordBytes, topics.Name(e.plane, topics.Alerts): topics.MaxRecordBytes,
+			topics.Name(e.plane, topics.State): topics.MaxRecordBytes, topics.Name(e.plane, topics.Scores): topics.MaxRecordBytes,
+			topics.Name(e.plane, topics.Windows): topics.MaxRecordBytes, topics.Name(e.plane, topics.Alerts): topics.MaxRecordBytes,
 		},
 	}
 	e.more = false
@@ -309,7 +310,7 @@ func (e *evaluator) judge(ctx context.Context) error {
 	return nil
 }
 
-// tell produces the scores and messages of a window.
+// tell produces the scores and messages of a window, and its profiles where there is a store to keep them.
 func (e *evaluator) tell(ctx context.Context, j watch.Judgement) error {
 	for i := range j.Scores {
 		text, err := j.Scores[i].Encode()
@@ -317,6 +318,16 @@ func (e *evaluator) tell(ctx context.Context, j watch.Judgement) error {
 			return err
 		}
 		e.produce(ctx, topics.Scores, modelPartition(j.Monitor.Model), []byte(j.Monitor.Name), text)
+	}
+	if e.plane.KeepsWindows() {
+		profiles := j.Profiles()
+		for i := range profiles {
+			text, err := profiles[i].Encode()
+			if err != nil {
+				return err
+			}
+			e.produce(ctx, topics.Windows, modelPartition(j.Monitor.Model), []byte(j.Monitor.Name), text)
+		}
 	}
 	for i := range j.Messages {
 		m := &j.Messages[i]

@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -27,6 +29,7 @@ import (
 	"github.com/freshet-io/freshet/monitors/notify"
 	"github.com/freshet-io/freshet/monitors/topics"
 	"github.com/freshet-io/freshet/monitors/watch"
+	"github.com/freshet-io/freshet/offline"
 )
 
 const monitoredPlane = `
@@ -201,14 +204,48 @@ func (s *inferences) windows() (map[int64]uint64, error) {
 	return out, nil
 }
 
+// checkRows waits until both stores have every score and every profile of a window once, in the place of its record.
+func (s *inferences) checkRows(dir string) {
+	t := s.p.t
+	t.Helper()
+	for table, topic := range map[string]string{offline.Scores: topics.Scores, offline.Profiles: topics.Windows} {
+		records := s.p.records(t, s.p.prefix+topic)
+		if len(records) == 0 {
+			t.Errorf("the topic %s is empty", topic)
+		}
+		slices.SortFunc(records, func(a, b *kgo.Record) int {
+			return cmp.Or(cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Offset, b.Offset))
+		})
+		once := func(rows []stored) error {
+			if len(rows) != len(records) {
+				return fmt.Errorf("%s has %d rows of %d records", table, len(rows), len(records))
+			}
+			for i, r := range rows {
+				if r.partition != records[i].Partition || r.offset != records[i].Offset {
+					return fmt.Errorf("row %d of %s is of %d/%d, want %d/%d", i, table, r.partition, r.offset, records[i].Partition, records[i].Offset)
+				}
+			}
+			return nil
+		}
+		eventually(t, "rows of "+table, func() error {
+			rows := s.p.inClickHouse(table)
+			return errors.Join(inStore("ClickHouse", once(rows)), inStore("Parquet", sameRows(s.p.inParquet(dir, table), rows)))
+		})
+	}
+}
+
 // TestMonitorsOverKills kills a process with -9 while inferences are profiled, judged and told of, with another one
-// beside it half of the time: every inference is counted once, and the receiver hears of the one episode once.
+// beside it half of the time: every inference is counted once, the receiver hears of the one episode once, and both offline stores
+// have each score and profile once.
 func TestMonitorsOverKills(t *testing.T) {
 	t.Parallel()
 	broker := testenv.Kafka(t)
 	r := newReceiver(t)
 	p := newPlane(t, strings.ReplaceAll(monitoredPlane, "%[3]s", r.URL), broker, broker, testenv.Redis(t), scorePartitions)
 	p.processing = ", commit_interval: 200ms"
+	clickhouse, _ := testenv.ClickHouse(t)
+	dir := t.TempDir()
+	p.stores = parquetIn(dir) + clickHouseAt(clickhouse)
 	if err := os.WriteFile(filepath.Join(filepath.Dir(p.file), "secret"), []byte(hookSecret), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -270,6 +307,7 @@ func TestMonitorsOverKills(t *testing.T) {
 		}
 		return nil
 	})
+	s.checkRows(dir)
 	one.stop()
 	if len(r.bad) > 0 || !slices.Equal(r.told(), want) {
 		t.Errorf("told %q; refused: %q", r.told(), r.bad)

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/freshet-io/freshet/config"
 	core "github.com/freshet-io/freshet/internal/feature"
@@ -67,6 +69,9 @@ func (p *plane) inParquet(dir, name string) []stored {
 			s := stored{row: row{}, partition: m.Partition, offset: m.Offset, at: m.Time}
 			for k, v := range b.Row(i) {
 				s.row[t.Columns[k].Name] = goValue(&v)
+				if v.IsNull() && t.Columns[k].Type.IsList() {
+					s.row[t.Columns[k].Name] = "[]" // ClickHouse has no null arrays
+				}
 			}
 			out = append(out, s)
 		}
@@ -87,6 +92,8 @@ func goValue(v *core.Value) any {
 		return v.Float64()
 	case core.String:
 		return strings.Clone(v.Str())
+	case core.Timestamp:
+		return strconv.Quote(time.UnixMicro(v.Int64()).UTC().Format(time.RFC3339Nano))
 	case core.Null:
 		return nil
 	}

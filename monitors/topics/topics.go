@@ -1,5 +1,5 @@
 // Package topics names the Kafka topics of the monitors and says how they are made. What is in their records is said
-// where the records are: profiles and state in monitors/watch, joins in monitors/join, baselines in monitors/baseline, scores in monitors/watch,
+// where the records are: profiles, state, scores and windows in monitors/watch, joins in monitors/join, baselines in monitors/baseline,
 // alerts and silences in monitors/alert, deliveries in monitors/notify.
 package topics
 
@@ -14,7 +14,8 @@ const (
 	State      = "monitor.state"      // what evaluators remember, by model; partitioned as Profiles
 	Joins      = "monitor.joins"      // inferences and labels of models, by inference id, on their way to be joined
 	JoinState  = "monitor.join_state" // what joiners remember, by inference id; partitioned as Joins
-	Scores     = "monitor.scores"     // what windows came to, by model
+	Scores     = config.ScoresTopic   // what windows came to, by model
+	Windows    = config.WindowsTopic  // how columns were distributed in judged windows, by model: for the offline stores
 	Baselines  = "monitor.baselines"  // compacted, one partition
 	Alerts     = "monitor.alerts"     // the history, as CloudEvents, in one partition
 	Silences   = "monitor.silences"   // compacted, one partition; the key is the silence's id
@@ -49,6 +50,7 @@ func Specs(p *config.Plane) []kafka.TopicSpec {
 		{Name: Name(p, Joins), Partitions: Partitions, Config: deleted(weekMillis, "LogAppendTime")},
 		{Name: Name(p, JoinState), Partitions: Partitions, Config: compacted()},
 		{Name: Name(p, Scores), Partitions: Partitions, Config: deleted(monthMillis, "LogAppendTime")},
+		{Name: Name(p, Windows), Partitions: Partitions, Config: deleted(weekMillis, "LogAppendTime")},
 		{Name: Name(p, Baselines), Partitions: 1, Config: compacted()},
 		{Name: Name(p, Alerts), Partitions: 1, Config: deleted("-1", "LogAppendTime")},
 		{Name: Name(p, Silences), Partitions: 1, Config: compacted()},

@@ -80,6 +80,7 @@ type Judgement struct {
 	Check    bool // it was judged by others, and no window of panes
 	Scores   []Score
 	Messages []alert.Message
+	profiles *windowProfiles // nil: it has none to write down
 }
 
 // Advance evaluates the checks that were added, judges the freshness of sources and the windows that are due (W4), of these
@@ -280,6 +281,7 @@ func (w *Watch) judgeWindow(m *monitor, end int64) (Judgement, error) {
 			return j, err
 		}
 	}
+	j.profiles = profilesOf(m, b, cur)
 	compared, err := w.compare(m, b, cur)
 	if err != nil {
 		return j, err

@@ -112,9 +112,25 @@ func (s *Score) verdict(group string, sources []string) alert.Verdict {
 	return v
 }
 
+// scoreRecord is a score as its record has it: with nothing left out, and with its window and what moved once more as the offline
+// tables have them (config.ScoreLog).
+type scoreRecord struct {
+	*Score
+	Slice       string   `json:"slice"`
+	Check       string   `json:"check"`
+	Revision    int      `json:"revision"`
+	WindowStart int64    `json:"window_start"`
+	WindowEnd   int64    `json:"window_end"`
+	Moved       []string `json:"moved,omitempty"`
+}
+
 // Encode writes the score as a record's value.
 func (s *Score) Encode() ([]byte, error) {
-	b, err := json.Marshal(s)
+	r := scoreRecord{Score: s, Slice: s.Slice, Check: s.Check, Revision: s.Revision, WindowStart: s.Window.Start, WindowEnd: s.Window.End}
+	for _, m := range s.Movers {
+		r.Moved = append(r.Moved, fmt.Sprintf("%s: %.3g -> %.3g", m.Bin, m.Ref, m.Cur))
+	}
+	b, err := json.Marshal(r)
 	if err != nil {
 		return nil, fmt.Errorf("encode a score of monitor %s: %w", s.Monitor, err)
 	}

@@ -75,10 +75,10 @@ func (f *field) definition() string {
 }
 
 // names of what a table consists of.
-type names struct{ database, rows, ranges, all, view string }
+type names struct{ database, rows, ranges, all, view, latest string }
 
 func (s *database) names(t *offline.Table) names {
-	n := names{database: s.addr.database, rows: t.Name + "_rows", ranges: t.Name + rangesSuffix, view: t.Name}
+	n := names{database: s.addr.database, rows: t.Name + "_rows", ranges: t.Name + rangesSuffix, view: t.Name, latest: t.Name + offline.LatestSuffix}
 	n.all = n.rows
 	if s.conn.Cluster != "" {
 		n.all = t.Name + "_all"
@@ -173,6 +173,22 @@ func (l layout) createAll(t *offline.Table, n names) string {
 // createView creates what people read, with the columns that the storage has. Records never share a row's sort columns
 // across partitions, so each partition is deduplicated by itself.
 func (l layout) createView(t *offline.Table, n names, columns []dbColumn) string {
+	return l.viewOf(n.qualified(n.view), columns) + "\nFROM " + n.qualified(n.all) + " FINAL\nSETTINGS do_not_merge_across_partitions_select_final = 1" +
+		"\nCOMMENT " + literal(viewComment(t))
+}
+
+// createLatest creates the view of the rows that hold, of a table whose rows are revised.
+func (l layout) createLatest(t *offline.Table, n names, columns []dbColumn) string {
+	same := []string{offline.EventTime}
+	for _, c := range t.Same {
+		same = append(same, t.Columns[c].Name)
+	}
+	return l.viewOf(n.qualified(n.latest), columns) + "\nFROM " + n.qualified(n.view) +
+		"\nORDER BY " + identifier(t.Columns[t.Revision].Name) + " DESC LIMIT 1 BY " + identifiers(same) + "\nCOMMENT " + literal(t.LatestAbout())
+}
+
+// viewOf is the beginning of a view that has these columns of what follows.
+func (l layout) viewOf(name string, columns []dbColumn) string {
 	heads, names := make([]string, len(columns)), make([]string, len(columns))
 	for i, c := range columns {
 		heads[i] = "    " + identifier(c.name) + " " + c.typ
@@ -181,9 +197,7 @@ func (l layout) createView(t *offline.Table, n names, columns []dbColumn) string
 		}
 		names[i] = c.name
 	}
-	return "CREATE OR REPLACE VIEW " + n.qualified(n.view) + l.onCluster() + "\n(\n" + strings.Join(heads, ",\n") + "\n)\nAS SELECT " +
-		identifiers(names) + "\nFROM " + n.qualified(n.all) + " FINAL\nSETTINGS do_not_merge_across_partitions_select_final = 1" +
-		"\nCOMMENT " + literal(viewComment(t))
+	return "CREATE OR REPLACE VIEW " + name + l.onCluster() + "\n(\n" + strings.Join(heads, ",\n") + "\n)\nAS SELECT " + identifiers(names)
 }
 
 func viewComment(t *offline.Table) string {

@@ -85,6 +85,9 @@ func (s *database) Plan(ctx context.Context, t *offline.Table) ([]string, error)
 	if !slices.Equal(have.columns[n.view], want) {
 		steps = append(steps, layoutOf(s.conn).createView(t, n, want))
 	}
+	if len(t.Same) > 0 && !slices.Equal(have.columns[n.latest], want) {
+		steps = append(steps, layoutOf(s.conn).createLatest(t, n, want))
+	}
 	return steps, nil
 }
 
@@ -236,7 +239,7 @@ func (s *database) describe(ctx context.Context, n names) (*described, error) {
 	err := ask(ctx, s.server, &query{
 		sql: "SELECT table, name, type, comment FROM system.columns WHERE database = {database:String} AND has({tables:Array(String)}, table) ORDER BY table, position",
 		params: []param{
-			stringParam("database", n.database), stringsParam("tables", []string{n.rows, n.ranges, n.all, n.view}),
+			stringParam("database", n.database), stringsParam("tables", []string{n.rows, n.ranges, n.all, n.view, n.latest}),
 		},
 		result: proto.Results{{Name: "table", Data: &table}, {Name: "name", Data: &name}, {Name: "type", Data: &typ}, {Name: "comment", Data: &comment}},
 		block: func() error {

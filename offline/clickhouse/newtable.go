@@ -50,7 +50,7 @@ var ErrNotReplaced = errors.New("there is another table or view of this name, wh
 
 // Names returns the names of what a table of the plane consists of: no other table may have them.
 func Names(t *offline.Table) []string {
-	return []string{t.Name, t.Name + "_rows", t.Name + "_all", t.Name + rangesSuffix}
+	return []string{t.Name, t.Name + "_rows", t.Name + "_all", t.Name + rangesSuffix, t.Name + offline.LatestSuffix}
 }
 
 // CreateTable implements tables.

@@ -174,3 +174,28 @@ func TestAQueryThatIsWrongSaysWhy(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// Of a table whose rows are revised there is a view of those that hold.
+func TestTheLastRevisionHolds(t *testing.T) {
+	s := open(t)
+	write(t, s, 0, 120)
+	revised := table()
+	revised.Same, revised.Revision = []int{0, 3}, 2 // the user and whether it is paid; the items are the offset
+	// A window of a user, as it were: by the minute no two rows are the same.
+	if got := ask(t, views(t, s, revised), "SELECT count(*) AS n FROM events_orders_latest"); got != "n\n120\n" {
+		t.Errorf("answers %s", got)
+	}
+	b := &offline.Batch{Width: 7}
+	for off := int64(120); off < 130; off++ { // ten say the first row anew
+		b.Values = append(b.Values, feature.StringValue("u0"), feature.Value{}, feature.Int64Value(250-off), feature.BoolValue(true), feature.BytesValue(""), feature.Value{}, feature.Value{})
+		b.Meta = append(b.Meta, offline.Meta{Time: start.UnixMicro(), Arrived: start.UnixMicro(), Offset: off, Topic: "orders", Ordinal: 1})
+	}
+	if err := s.Write(t.Context(), table(), offline.Range{Topic: "orders", First: 120, End: 130}, b); err != nil {
+		t.Fatal(err)
+	}
+	want := "n,items\n120,130\n"
+	query := "SELECT count(*) AS n, max(items) FILTER (WHERE _event_time = TIMESTAMPTZ '2026-03-01 23:00:00Z') AS items FROM events_orders_latest"
+	if got := ask(t, views(t, s, revised), query); got != want {
+		t.Errorf("answers %s, want %s", got, want)
+	}
+}

@@ -58,10 +58,28 @@ func (v *View) write(b *strings.Builder) {
 		}
 	}
 	b.WriteString("\n);\n")
-	fmt.Fprintf(b, "COMMENT ON VIEW %s IS %s;\n", name, literal(describe(v.Table)))
+	comment(b, name, describe(v.Table), columns)
+	if len(v.Table.Same) > 0 {
+		v.writeLatest(b, columns)
+	}
+}
+
+// writeLatest makes the view of the rows that hold, of a table whose rows are revised.
+func (v *View) writeLatest(b *strings.Builder, columns []duckDBColumn) {
+	name, t := identifier(v.Table.Name+offline.LatestSuffix), v.Table
+	fmt.Fprintf(b, "\nCREATE OR REPLACE VIEW %s AS\nSELECT * FROM %s QUALIFY row_number() OVER (PARTITION BY dt, %s", name, identifier(t.Name), identifier(offline.EventTime))
+	for _, c := range t.Same {
+		b.WriteString(", " + identifier(t.Columns[c].Name))
+	}
+	fmt.Fprintf(b, " ORDER BY %s DESC) = 1;\n", identifier(t.Columns[t.Revision].Name))
+	comment(b, name, t.LatestAbout(), columns)
+}
+
+func comment(b *strings.Builder, view, about string, columns []duckDBColumn) {
+	fmt.Fprintf(b, "COMMENT ON VIEW %s IS %s;\n", view, literal(about))
 	for _, c := range columns {
 		if c.comment != "" {
-			fmt.Fprintf(b, "COMMENT ON COLUMN %s.%s IS %s;\n", name, identifier(c.name), literal(c.comment))
+			fmt.Fprintf(b, "COMMENT ON COLUMN %s.%s IS %s;\n", view, identifier(c.name), literal(c.comment))
 		}
 	}
 }
