@@ -9,11 +9,8 @@ import (
 
 	"github.com/freshet-io/freshet/config"
 	"github.com/freshet-io/freshet/monitors/alert"
-	"github.com/freshet-io/freshet/monitors/baseline"
 	"github.com/freshet-io/freshet/monitors/distance"
 	"github.com/freshet-io/freshet/monitors/drift"
-	"github.com/freshet-io/freshet/monitors/profile"
-	"github.com/freshet-io/freshet/monitors/significance"
 )
 
 // lowerCutoff is the part of its threshold under which an effect is well again: between the two nothing changes.
@@ -80,7 +77,7 @@ type Judgement struct {
 	Check    bool // it was judged by others, and no window of panes
 	Scores   []Score
 	Messages []alert.Message
-	profiles *windowProfiles // nil: it has none to write down
+	profiles windowProfiles
 }
 
 // Advance evaluates the checks that were added, judges the freshness of sources and the windows that are due (W4), of these
@@ -181,83 +178,6 @@ func (w *Watch) rowsOf(of map[paneKey]*pane, win alert.Window) (n uint64) {
 	return n
 }
 
-// window is the sum of the panes of a window, by slice.
-type window struct {
-	alert.Window
-	slices map[string]*sums
-}
-
-// sums are a slice's rows and, for each column of the baseline, its profile and the counts of each pane.
-type sums struct {
-	rows     uint64
-	profiles []*profile.Profile // nil for a column that has no counts
-	panes    [][][]uint64
-}
-
-// side is a slice's column as it is compared, an empty one if nothing of it came.
-func (w *window) side(b *baseline.Baseline, slice string, column int) drift.Side {
-	s := w.slices[slice]
-	if s == nil || s.profiles[column] == nil {
-		return drift.Side{Profile: profile.New(b.Columns[column].Profile.Bins(), false)}
-	}
-	return drift.Side{Profile: s.profiles[column], Panes: s.panes[column]}
-}
-
-// sliceNames are the slices of a window and of the baseline, in order, that of all rows first.
-func sliceNames(b *baseline.Baseline, cur *window) []string {
-	names := baselineSlices(b)
-	for s := range cur.slices {
-		names = append(names, s)
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
-}
-
-// baselineSlices are the slices of the baseline, that of all rows first.
-func baselineSlices(b *baseline.Baseline) []string {
-	names := []string{""}
-	for i := range b.Slices {
-		names = append(names, baseline.SliceName(b.Slices[i].Field, b.Slices[i].Value))
-	}
-	return names
-}
-
-// sum adds up the window of a length that ends at end.
-func (w *Watch) sum(b *baseline.Baseline, size, end int64) (*window, error) {
-	out := &window{Window: alert.Window{Start: end - size, End: end}, slices: map[string]*sums{}}
-	for k, p := range w.panes[b.Name] {
-		if k.start >= out.Start && k.start < end && p.build == b.Build && out.slices[k.slice] == nil {
-			n := len(b.Columns)
-			out.slices[k.slice] = &sums{profiles: make([]*profile.Profile, n), panes: make([][][]uint64, n)}
-		}
-	}
-	for slice, s := range out.slices {
-		for start := out.Start; start < end; start += w.pane { // panes in the order of time
-			p := w.panes[b.Name][paneKey{start, slice}]
-			if p == nil || p.build != b.Build {
-				continue
-			}
-			s.rows += p.rows
-			for i, data := range p.columns {
-				if len(data) == 0 {
-					continue
-				}
-				part, err := profile.Decode(b.Columns[i].Profile.Bins(), data)
-				if err != nil {
-					return nil, fmt.Errorf("pane of column %s: %w", b.Columns[i].Name, err)
-				}
-				s.panes[i] = append(s.panes[i], slices.Clone(part.Counts.Counts()))
-				if s.profiles[i] == nil {
-					s.profiles[i] = part
-				} else if err := s.profiles[i].Merge(part); err != nil {
-					return nil, err
-				}
-			}
-		}
-	}
-	return out, nil
-}
-
 // comparison is one series of a window: what is judged, and what becomes of it.
 type comparison struct {
 	series  alert.Series
@@ -274,19 +194,23 @@ func (w *Watch) judgeWindow(m *monitor, end int64) (Judgement, error) {
 	if b == nil {
 		return j, nil // nothing can be said without one, not even that nothing comes: what comes is not counted
 	}
-	cur := &window{Window: j.Window}
-	var err error
-	if testsWindows(m.Monitor) {
-		if cur, err = w.sum(b, m.Size.Microseconds(), end); err != nil {
-			return j, err
+	var compared []*comparison
+	var bad []*badShare
+	sequential := w.sequentialTests(m, b, j.Window)
+	against := earlierWindows{}
+	err := w.each(m, b, w.window(b, m.Size.Microseconds(), end), func(of *sample) error {
+		cs, err := w.compare(m, of, against)
+		if err != nil {
+			return err
 		}
-	}
-	j.profiles = profilesOf(m, b, cur)
-	compared, err := w.compare(m, b, cur)
-	if err != nil {
-		return j, err
-	}
-	bad, err := w.quality(m, b, cur)
+		qs, err := testQuality(m, of)
+		if err != nil {
+			return err
+		}
+		compared, bad = append(compared, cs...), append(bad, qs...)
+		j.profiles.add(m, of)
+		return sequential.play(of)
+	})
 	if err != nil {
 		return j, err
 	}
@@ -313,11 +237,7 @@ func (w *Watch) judgeWindow(m *monitor, end int64) (Judgement, error) {
 		j.Scores = append(j.Scores, s)
 		e.Verdicts = append(e.Verdicts, s.verdict(q.column.group(), q.column.sources))
 	}
-	scores, verdicts, err := w.sequential(m, b, j.Window)
-	if err != nil {
-		return j, err
-	}
-	j.Scores, e.Verdicts = append(j.Scores, scores...), append(e.Verdicts, verdicts...)
+	j.Scores, e.Verdicts = append(j.Scores, sequential.scores...), append(e.Verdicts, sequential.verdicts...)
 	next, res, err := m.alerts.Evaluate(e)
 	if err != nil {
 		return j, err
@@ -338,41 +258,33 @@ func noData(came uint64) alert.Verdict {
 	return v
 }
 
-// compare puts every column of every slice of a window beside the baseline and beside an earlier window.
-func (w *Watch) compare(m *monitor, b *baseline.Baseline, cur *window) ([]*comparison, error) {
-	earlier := map[int64]*window{} // by end
+// earlierWindows are those that a window is compared with, by end.
+type earlierWindows map[int64]*window
+
+// compare puts a column of a slice beside the baseline and beside an earlier window.
+func (w *Watch) compare(m *monitor, cur *sample, against earlierWindows) ([]*comparison, error) {
 	var out []*comparison
-	for _, slice := range sliceNames(b, cur) {
-		for i := range m.columns {
-			c := &m.columns[i]
-			at := b.Column(c.name)
-			if at < 0 {
-				continue // the training data did not have it: there are no bins to count on
-			}
-			side := cur.side(b, slice, at)
-			if ref := b.Profile(at, slice); m.Skew && ref != nil {
-				cmp := &comparison{series: alert.Series{Kind: alert.Skew, Column: c.name, Slice: slice}, column: c, window: cur.Window, against: "baseline " + b.Name}
-				var known *significance.Dispersion
-				if d := b.Columns[at].Dispersion; d != nil && slice == "" {
-					known = d // the baseline is of the live stream, and knows best how it varies
-				}
-				if err := w.one(m, cmp, drift.Side{Profile: ref, Known: known}, drift.Side{Profile: side.Profile, Panes: side.Panes, Known: known}); err != nil {
-					return nil, err
-				}
-				out = append(out, cmp)
-			}
-			if m.Against > 0 {
-				cmp := &comparison{series: alert.Series{Kind: alert.Drift, Column: c.name, Slice: slice}, column: c, window: cur.Window}
-				ref, err := w.earlierSide(m, b, at, cmp, earlier)
-				if err != nil {
-					return nil, err
-				}
-				if err := w.one(m, cmp, ref, side); err != nil {
-					return nil, err
-				}
-				out = append(out, cmp)
-			}
+	if ref := cur.reference(); m.Skew && ref != nil {
+		cmp := &comparison{series: cur.series(alert.Skew), column: cur.column, window: cur.window.Window, against: "baseline " + cur.window.baseline.Name}
+		known := cur.window.baseline.Columns[cur.at].Dispersion // if the baseline is of the live stream, it knows best how that varies
+		if cur.slice != "" {
+			known = nil
 		}
+		if err := w.one(m, cmp, drift.Side{Profile: ref, Known: known}, drift.Side{Profile: cur.Profile, Panes: cur.Panes, Known: known}); err != nil {
+			return nil, err
+		}
+		out = append(out, cmp)
+	}
+	if m.Against > 0 {
+		cmp := &comparison{series: cur.series(alert.Drift), column: cur.column, window: cur.window.Window}
+		ref, err := w.earlier(m, cur, cmp, against)
+		if err != nil {
+			return nil, err
+		}
+		if err := w.one(m, cmp, ref.Side, cur.Side); err != nil {
+			return nil, err
+		}
+		out = append(out, cmp)
 	}
 	return out, nil
 }
@@ -385,8 +297,8 @@ func (w *Watch) one(m *monitor, c *comparison, ref, cur drift.Side) error {
 	return err
 }
 
-// earlierSide finds the window that a drifting series is compared with (W5). One that no inferences came in is an empty side.
-func (w *Watch) earlierSide(m *monitor, b *baseline.Baseline, column int, c *comparison, cache map[int64]*window) (drift.Side, error) {
+// earlier finds the window that a drifting series is compared with (W5). One that no inferences came in is an empty side.
+func (w *Watch) earlier(m *monitor, cur *sample, c *comparison, cache earlierWindows) (*sample, error) {
 	size := m.Size.Microseconds()
 	asked := c.window.End - m.Against.Microseconds()
 	end := asked
@@ -399,13 +311,10 @@ func (w *Watch) earlierSide(m *monitor, b *baseline.Baseline, column int, c *com
 	c.against = "window " + time.UnixMicro(end-size).UTC().Format(time.RFC3339) + "/" + time.UnixMicro(end).UTC().Format(time.RFC3339)
 	win := cache[end]
 	if win == nil {
-		var err error
-		if win, err = w.sum(b, size, end); err != nil {
-			return drift.Side{}, err
-		}
+		win = w.window(cur.window.baseline, size, end)
 		cache[end] = win
 	}
-	return win.side(b, c.series.Slice, column), nil
+	return win.sample(cur.column, cur.at, cur.slice)
 }
 
 func seriesKey(s alert.Series) string { return s.Column + "/" + s.Slice }

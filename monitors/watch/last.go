@@ -27,18 +27,16 @@ func (w *Watch) Last(name string) ([]Pair, error) {
 		return nil, nil
 	}
 	b := w.baselines[m.Bins.Name]
-	cur, err := w.sum(b, m.Size.Microseconds(), m.Last)
-	if err != nil {
-		return nil, err
-	}
-	compared, err := w.compare(m, b, cur)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]Pair, len(compared))
-	for i, c := range compared {
-		out[i] = Pair{Series: c.series, Window: c.window, Against: c.against}
-		out[i].Reference, out[i].Current = c.result.Profiles()
-	}
-	return out, nil
+	var out []Pair
+	against := earlierWindows{}
+	err := w.each(m, b, w.window(b, m.Size.Microseconds(), m.Last), func(of *sample) error {
+		compared, err := w.compare(m, of, against)
+		for _, c := range compared {
+			p := Pair{Series: c.series, Window: c.window, Against: c.against}
+			p.Reference, p.Current = c.result.Profiles()
+			out = append(out, p)
+		}
+		return err
+	})
+	return out, err
 }

@@ -5,7 +5,6 @@ import (
 
 	"github.com/freshet-io/freshet/config"
 	"github.com/freshet-io/freshet/monitors/alert"
-	"github.com/freshet-io/freshet/monitors/baseline"
 	"github.com/freshet-io/freshet/monitors/drift"
 	"github.com/freshet-io/freshet/monitors/profile"
 	"github.com/freshet-io/freshet/monitors/significance"
@@ -58,31 +57,23 @@ type badShare struct {
 
 func (q *badShare) effect() float64 { return q.cur.Count/max(1, q.cur.N) - q.ref.Count/max(1, q.ref.N) }
 
-// quality tests every check of data quality that a monitor makes of a window.
-func (w *Watch) quality(m *monitor, b *baseline.Baseline, cur *window) ([]*badShare, error) {
-	if len(m.Quality) == 0 {
+// testQuality tests every check of data quality that a monitor makes of a column of a slice.
+func testQuality(m *monitor, cur *sample) ([]*badShare, error) {
+	ref := cur.reference()
+	if ref == nil {
 		return nil, nil
 	}
 	var out []*badShare
-	for _, slice := range sliceNames(b, cur) {
-		for i := range m.columns {
-			c := &m.columns[i]
-			at := b.Column(c.name)
-			if at < 0 || b.Profile(at, slice) == nil {
-				continue
-			}
-			side := cur.side(b, slice, at)
-			for _, check := range m.Quality {
-				q, err := badShares(check, b.Profile(at, slice), side)
-				if err != nil {
-					return nil, fmt.Errorf("column %s: %s: %w", c.name, check.Name, err)
-				}
-				if q != nil {
-					q.series, q.column = alert.Series{Kind: alert.Quality, Column: c.name, Slice: slice, Check: check.Name}, c
-					q.judge(uint64(m.MinSample))
-					out = append(out, q)
-				}
-			}
+	for _, check := range m.Quality {
+		q, err := badShares(check, ref, cur.Side)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", check.Name, err)
+		}
+		if q != nil {
+			q.series, q.column = cur.series(alert.Quality), cur.column
+			q.series.Check = check.Name
+			q.judge(uint64(m.MinSample))
+			out = append(out, q)
 		}
 	}
 	return out, nil

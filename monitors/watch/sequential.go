@@ -22,67 +22,89 @@ const sequentialCheck = "sequential"
 type sequence struct {
 	build int64
 	bets  [][]float64
+	// tests are those of the columns that have been played since the process took the scores up: what bets pay follows from
+	// the build.
+	tests []*significance.Sequential
 }
 
-// sequential goes on with the sequential tests by the panes of a window that no window before it had.
-func (w *Watch) sequential(m *monitor, b *baseline.Baseline, win alert.Window) ([]Score, []alert.Verdict, error) {
+// sequentialTests go on with a monitor's sequential tests by the panes of a window that no window before it had.
+type sequentialTests struct {
+	w         *Watch
+	m         *monitor
+	window    alert.Window
+	from      int64   // start of the first of these panes
+	runLength float64 // of each test, microseconds
+	scores    []Score
+	verdicts  []alert.Verdict
+}
+
+// sequentialTests begins with a window of a monitor.
+func (w *Watch) sequentialTests(m *monitor, b *baseline.Baseline, win alert.Window) *sequentialTests {
+	t := &sequentialTests{w: w, m: m, window: win, from: win.End - m.Every.Microseconds()}
 	if !m.Sequential {
-		return nil, nil, nil
+		return t
 	}
 	names := baselineSlices(b)
-	runLength := m.runLength(b, names)
+	t.runLength = m.runLength(b, names)
 	for slice := range m.sequences {
 		if !slices.Contains(names, slice) { // an earlier build had it
 			delete(m.sequences, slice)
 			w.changed[sequenceRecord(m.Name, slice)] = struct{}{}
 		}
 	}
-	var scores []Score
-	var verdicts []alert.Verdict
-	for _, slice := range names {
-		seq := m.sequences[slice]
-		if seq == nil || seq.build != b.Build {
-			seq = &sequence{build: b.Build, bets: make([][]float64, len(b.Columns))}
-			m.sequences[slice] = seq
-		}
-		for i := range m.columns {
-			c := &m.columns[i]
-			at, ok := played(b, c.name, slice)
-			if !ok {
-				continue
-			}
-			s := Score{
-				Monitor: m.Name, Model: m.Model.Name, Kind: alert.Skew, Column: c.name, Slice: slice, Check: sequentialCheck, Window: win,
-				Against: "baseline " + b.Name, Method: sequentialCheck, Threshold: 1, P: Number(math.NaN()), PAdjusted: Number(math.NaN()),
-			}
-			var err error
-			if seq.bets[at], err = w.bet(m, b, at, seq.bets[at], &s, runLength); err != nil {
-				return nil, nil, fmt.Errorf("column %s, slice %q: %w", c.name, slice, err)
-			}
-			v := s.verdict(c.group(), c.sources)
-			v.Significant, v.Lower = true, significance.SequentialOver // the run length is the test
-			scores, verdicts = append(scores, s), append(verdicts, v)
-		}
-		w.changed[sequenceRecord(m.Name, slice)] = struct{}{}
-	}
-	return scores, verdicts, nil
+	return t
 }
 
-// played returns the baseline's column of a series, if there is anything to bet on.
-func played(b *baseline.Baseline, column, slice string) (at int, ok bool) {
-	at = b.Column(column)
-	if at < 0 || b.Profile(at, slice) == nil {
-		return at, false
+// play goes on with the test of a column of a slice.
+func (t *sequentialTests) play(of *sample) error {
+	ref := of.reference()
+	if !t.m.Sequential || !playable(ref) {
+		return nil
 	}
-	return at, b.Profile(at, slice).Counts.Rows() > 0
+	b := of.window.baseline
+	seq := t.m.sequences[of.slice]
+	if seq == nil || seq.build != b.Build || len(seq.bets) != len(b.Columns) {
+		seq = &sequence{build: b.Build, bets: make([][]float64, len(b.Columns))}
+		t.m.sequences[of.slice] = seq
+	}
+	if seq.tests == nil {
+		seq.tests = make([]*significance.Sequential, len(seq.bets))
+	}
+	s := Score{
+		Monitor: t.m.Name, Model: t.m.Model.Name, Kind: alert.Skew, Column: of.column.name, Slice: of.slice, Check: sequentialCheck, Window: t.window,
+		Against: "baseline " + b.Name, Method: sequentialCheck, Threshold: 1, P: Number(math.NaN()), PAdjusted: Number(math.NaN()),
+	}
+	s.NRef, s.NEffRef = ref.Counts.Rows(), Number(ref.Counts.Rows())
+	if d := b.Columns[of.at].Dispersion; d != nil && d.Effect > 1 { // rows of a live stream depend on each other
+		s.NEffRef /= Number(d.Effect)
+	}
+	if seq.tests[of.at] == nil {
+		test, err := t.test(ref, float64(s.NEffRef))
+		if err != nil {
+			return err
+		}
+		test.Restore(seq.bets[of.at])
+		seq.tests[of.at] = test
+	}
+	if err := t.bet(of, seq, &s); err != nil {
+		return err
+	}
+	v := s.verdict(of.column.group(), of.column.sources)
+	v.Significant, v.Lower = true, significance.SequentialOver // the run length is the test
+	t.scores, t.verdicts = append(t.scores, s), append(t.verdicts, v)
+	t.w.changed[sequenceRecord(t.m.Name, of.slice)] = struct{}{}
+	return nil
 }
+
+// playable reports whether there is anything to bet on in a baseline's profile.
+func playable(ref *profile.Profile) bool { return ref != nil && ref.Counts.Rows() > 0 }
 
 // runLength is what one series has to reach, in microseconds, so that all together alarm as rarely as the definition says.
 func (m *monitor) runLength(b *baseline.Baseline, names []string) float64 {
 	series := 0
 	for _, slice := range names {
 		for i := range m.columns {
-			if _, ok := played(b, m.columns[i].name, slice); ok {
+			if at := b.Column(m.columns[i].name); at >= 0 && playable(b.Profile(at, slice)) {
 				series++
 			}
 		}
@@ -90,55 +112,46 @@ func (m *monitor) runLength(b *baseline.Baseline, names []string) float64 {
 	return float64(series) * float64((30 * 24 * time.Hour).Microseconds()) / falseAlarms(m.Monitor)
 }
 
-// bet plays the panes of the window's last step, completes the score, and returns the scores of the bets.
-func (w *Watch) bet(m *monitor, b *baseline.Baseline, at int, bets []float64, s *Score, runLength float64) ([]float64, error) {
-	ref := b.Profile(at, s.Slice)
-	bins := ref.Bins()
+// test makes the test of values that should be distributed as in a baseline's profile.
+func (t *sequentialTests) test(ref *profile.Profile, nEffRef float64) (*significance.Sequential, error) {
 	special := 0
-	if bins.Kind() == profile.Numeric {
+	if bins := ref.Bins(); bins.Kind() == profile.Numeric {
 		special = bins.Regular()
 	}
-	counts := make([]float64, bins.Len())
+	counts := make([]float64, ref.Bins().Len())
 	for i, n := range ref.Counts.Counts() {
 		counts[i] = float64(n)
-		s.NRef += n
 	}
-	s.NEffRef = Number(s.NRef)
-	if d := b.Columns[at].Dispersion; d != nil && d.Effect > 1 { // rows of a live stream depend on each other
-		s.NEffRef /= Number(d.Effect)
-	}
-	q, err := significance.NewSequential(counts, special, float64(s.NEffRef), runLength)
-	if err != nil {
-		return nil, err
-	}
-	q.Restore(bets)
-	for start := s.Window.End - m.Every.Microseconds(); start < s.Window.End; start += w.pane {
-		p := w.panes[b.Name][paneKey{start, s.Slice}]
-		if p == nil || p.build != b.Build || len(p.columns[at]) == 0 {
-			continue // a time without values has no weight: it would be an alarm for their absence
+	return significance.NewSequential(counts, special, nEffRef, t.runLength)
+}
+
+// bet plays the panes of the window's last step, remembers the scores of the bets, and completes the score.
+func (t *sequentialTests) bet(of *sample, seq *sequence, s *Score) error {
+	q, bets := seq.tests[of.at], &seq.bets[of.at]
+	for i, start := range of.starts { // a time without values has no weight: it would be an alarm for their absence
+		if start < t.from {
+			continue
 		}
-		part, err := profile.Decode(bins, p.columns[at])
-		if err != nil {
-			return nil, err
+		for _, n := range of.Panes[i] {
+			s.NCur += n
 		}
-		s.NCur += part.Counts.Rows()
-		if _, err := q.Observe(part.Counts.Counts(), float64(w.pane)); err != nil {
-			return nil, err
+		if _, err := q.Observe(of.Panes[i], float64(of.window.pane)); err != nil {
+			return err
 		}
-		bets = q.State(nil)
+		*bets = q.State((*bets)[:0])
 	}
 	s.NEffCur = Number(s.NCur)
 	s.Score = Number(q.Score() / float64(time.Second.Microseconds()))
-	s.Effect = Number(q.Score() / runLength)
+	s.Effect = Number(q.Score() / t.runLength)
 	s.Outcome = string(drift.Stable)
 	switch {
-	case bets == nil: // nothing has come on this build yet; a step without values says nothing on a thin stream
+	case *bets == nil: // nothing has come on this build yet; a step without values says nothing on a thin stream
 		s.Outcome = string(drift.NoRows)
 	case s.Effect >= 1:
 		s.Outcome = string(drift.Exceeded)
 	}
-	s.Notes = []string{fmt.Sprintf("an alarm on average not earlier than every %.0f days of this series while nothing changes", runLength/float64((24*time.Hour).Microseconds()))}
-	return bets, nil
+	s.Notes = []string{fmt.Sprintf("an alarm on average not earlier than every %.0f days of this series while nothing changes", t.runLength/float64((24*time.Hour).Microseconds()))}
+	return nil
 }
 
 // sequenceVersion is the first byte of a sequence's record. The rest: what windows it is of (as windows says), the build

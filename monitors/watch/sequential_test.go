@@ -13,15 +13,16 @@ import (
 // thin is a plant whose windows are hours, and a stream of which each hour has as many inferences as count says.
 type thin struct {
 	*plant
-	stream *stream
-	count  func(h int) int64
+	stream   *stream
+	count    func(h int) int64
+	restarts int // after so many hours each
 }
 
 func newThin(t *testing.T, seed uint64, count func(h int) int64) *thin {
 	p := loadPlane(t, "10m", "skew: {baseline: scorer_1, sequential: true}")
 	p.Monitors[0].Size, p.Monitors[0].Every = time.Hour, time.Hour
 	s := newStream(p, seed)
-	return &thin{newPlant(t, p, s.baseline(t, 5000)), s, count}
+	return &thin{newPlant(t, p, s.baseline(t, 5000)), s, count, 50}
 }
 
 // days sends the inferences of some days, with a restart now and then.
@@ -34,7 +35,7 @@ func (x *thin) days(from, to int, change func(int64, []feature.Value)) {
 			x.acc.Add(int32((int64(h)+i)%2), x.stream.row(o, change), o)
 		}
 		x.commit(at + hour - 1)
-		if h%5 == 0 {
+		if h%x.restarts == 0 {
 			x.restart()
 		}
 	}
@@ -83,6 +84,28 @@ func TestWindowsWithoutInferencesDoNotEndAnAlarm(t *testing.T) {
 	want := []string{"firing orders [skew:spend_1d]", "resolved orders [skew:spend_1d]"}
 	if got := delivered(x.messages()); !slices.Equal(got, want) {
 		t.Errorf("of the change was told %q, want %q", got, want)
+	}
+}
+
+// What tests have won goes on after a restart to the last digit.
+func TestSequencesGoOnAfterARestart(t *testing.T) {
+	scores := func(restarts int) (out []Number) {
+		x := newThin(t, 44, func(int) int64 { return 6 })
+		x.restarts = restarts
+		x.days(0, 2, nil)
+		x.days(2, 4, shifted)
+		for _, j := range x.out {
+			for _, sc := range j.Scores {
+				if sc.Check == sequentialCheck {
+					out = append(out, sc.Score)
+				}
+			}
+		}
+		return out
+	}
+	often, never := scores(7), scores(1000)
+	if len(often) < 400 || !slices.Equal(often, never) {
+		t.Errorf("%d scores with restarts and %d without are not the same", len(often), len(never))
 	}
 }
 

@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -38,6 +39,7 @@ type Watch struct {
 
 	changed   map[string]struct{} // keys of records that differ from what Changes has returned
 	markDirty bool                // what is recorded beside the progress has changed
+	scratch   []byte              // of addProfiles
 }
 
 // pane is what was counted in one pane and slice, encoded: it is read once or twice a window and kept for weeks.
@@ -248,7 +250,7 @@ func (w *Watch) addPane(b *baseline.Baseline, d *PaneDelta) error {
 		if len(data) == 0 {
 			continue
 		}
-		sum, err := addProfiles(b.Columns[i].Profile.Bins(), have.columns[i], data)
+		sum, err := w.addProfiles(b.Columns[i].Profile.Bins(), have.columns[i], data)
 		if err != nil {
 			return fmt.Errorf("column %s: %w", b.Columns[i].Name, err)
 		}
@@ -258,7 +260,8 @@ func (w *Watch) addPane(b *baseline.Baseline, d *PaneDelta) error {
 	return nil
 }
 
-func addProfiles(bins *profile.Bins, a, b []byte) ([]byte, error) {
+// addProfiles returns the sum of two encoded profiles, in no more memory than it needs: panes are most of what a Watch holds.
+func (w *Watch) addProfiles(bins *profile.Bins, a, b []byte) ([]byte, error) {
 	if len(a) == 0 {
 		return b, nil
 	}
@@ -273,7 +276,8 @@ func addProfiles(bins *profile.Bins, a, b []byte) ([]byte, error) {
 	if err := p.Merge(q); err != nil {
 		return nil, err
 	}
-	return p.AppendBinary(nil), nil
+	w.scratch = p.AppendBinary(w.scratch[:0])
+	return bytes.Clone(w.scratch), nil
 }
 
 // begin lets every monitor judge the windows that a pane begins in: from the first one on its baseline, and from the next

@@ -3,9 +3,7 @@ package watch
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"math"
-	"slices"
 
 	"github.com/freshet-io/freshet/monitors/baseline"
 	"github.com/freshet-io/freshet/monitors/profile"
@@ -33,45 +31,25 @@ type WindowProfile struct {
 	Reference []uint64 `json:"reference,omitempty"`
 }
 
-// windowProfiles are the profiles of a window, until they are written down.
-type windowProfiles struct {
-	baseline *baseline.Baseline
-	columns  []int // of the baseline
-	slices   map[string][]*profile.Profile
-}
+// windowProfiles are the profiles of a window, until they are written down: in the order of slices and columns.
+type windowProfiles []*sample
 
-// profilesOf returns what is written down of a window. Of windows that overlap it is those that end at a whole number of
+// add takes up a column of a slice that is written down. Of windows that overlap it is those that end at a whole number of
 // windows since the epoch: each inference is in one of them, and they can be added up.
-func profilesOf(m *monitor, b *baseline.Baseline, cur *window) *windowProfiles {
-	if cur.End%m.Size.Microseconds() != 0 || len(cur.slices) == 0 {
-		return nil
+func (p *windowProfiles) add(m *monitor, of *sample) {
+	if of.window.End%m.Size.Microseconds() == 0 && len(of.starts) > 0 {
+		whole := *of
+		whole.Panes, whole.starts = nil, nil // the sum is written down
+		*p = append(*p, &whole)
 	}
-	out := &windowProfiles{baseline: b, slices: map[string][]*profile.Profile{}}
-	for i := range m.columns {
-		if at := b.Column(m.columns[i].name); at >= 0 {
-			out.columns = append(out.columns, at)
-		}
-	}
-	for slice, s := range cur.slices {
-		out.slices[slice] = s.profiles
-	}
-	return out
 }
 
 // Profiles are the profiles of the window that are to be written down, in the order of their slices and columns: none of a window that
 // overlaps one which has them, and of a judgement of other things than panes.
 func (j *Judgement) Profiles() []WindowProfile {
-	p := j.profiles
-	if p == nil {
-		return nil
-	}
 	var out []WindowProfile
-	for _, slice := range slices.Sorted(maps.Keys(p.slices)) {
-		for _, at := range p.columns {
-			if of := p.slices[slice][at]; of != nil {
-				out = append(out, windowProfile(j, p.baseline, at, slice, of))
-			}
-		}
+	for _, of := range j.profiles {
+		out = append(out, windowProfile(j, of.window.baseline, of.at, of.slice, of.Profile))
 	}
 	return out
 }
