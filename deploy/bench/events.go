@@ -14,6 +14,9 @@ import (
 	"github.com/freshet-io/freshet/ingest"
 )
 
+// eventFunc makes an event at a time in milliseconds, and its record key.
+type eventFunc func(millis int64) (key, value []byte)
+
 // eventMaker makes events of about 120 bytes of JSON. It is seeded: every run has the same ones.
 type eventMaker struct {
 	rng       *rand.Rand
@@ -29,7 +32,7 @@ func newEventMaker(users int) *eventMaker {
 	return m
 }
 
-// next makes one event at a time in milliseconds, and its record key.
+// next makes one event at a time in milliseconds, and its record key. It is an eventFunc.
 func (m *eventMaker) next(millis int64) (key, value []byte) {
 	user := "user-" + strconv.FormatUint(m.user(), 10)
 	v := make([]byte, 0, 144)
@@ -89,7 +92,7 @@ func (p *producer) flush(ctx context.Context) error {
 }
 
 // fill produces n events over an hour of event time that ends now. It returns the bytes of their values.
-func fill(ctx context.Context, opts []kgo.Opt, topic string, partitions int32, n int, m *eventMaker) (int64, error) {
+func fill(ctx context.Context, opts []kgo.Opt, topic string, partitions int32, n int, next eventFunc) (int64, error) {
 	p, err := newProducer(opts, topic, partitions, 20*time.Millisecond)
 	if err != nil {
 		return 0, err
@@ -97,14 +100,14 @@ func fill(ctx context.Context, opts []kgo.Opt, topic string, partitions int32, n
 	defer p.cl.Close()
 	start := time.Now().Add(-time.Hour).UnixMilli()
 	for i := range n {
-		key, value := m.next(start + int64(i)*3_600_000/int64(n))
+		key, value := next(start + int64(i)*3_600_000/int64(n))
 		p.produce(ctx, key, value)
 	}
 	return p.sent, p.flush(ctx)
 }
 
 // flow produces n events of now, spread evenly at a rate a second. It returns how many it made.
-func flow(ctx context.Context, opts []kgo.Opt, topic string, partitions int32, begin time.Time, rate, n int, m *eventMaker) (int, error) {
+func flow(ctx context.Context, opts []kgo.Opt, topic string, partitions int32, begin time.Time, rate, n int, next eventFunc) (int, error) {
 	p, err := newProducer(opts, topic, partitions, 5*time.Millisecond)
 	if err != nil {
 		return 0, err
@@ -117,7 +120,7 @@ func flow(ctx context.Context, opts []kgo.Opt, topic string, partitions int32, b
 		now := <-every.C
 		due := min(pace.due(now.Sub(begin)), n-made)
 		for range due {
-			key, value := m.next(now.UnixMilli())
+			key, value := next(now.UnixMilli())
 			p.produce(ctx, key, value)
 		}
 		made += due

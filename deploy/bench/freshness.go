@@ -189,7 +189,7 @@ func (f *freshness) load(ctx context.Context, begin time.Time) (int, error) {
 	m := newEventMaker(f.o.Users)
 	m.merchants = f.o.Merchants
 	n := int(float64(f.o.Rate) * (f.o.Warmup + f.o.Duration).Seconds())
-	return flow(ctx, f.opts, f.topic, f.o.Partitions, begin, f.o.Rate, n, m)
+	return flow(ctx, f.opts, f.topic, f.o.Partitions, begin, f.o.Rate, n, m.next)
 }
 
 // probe produces probes, at once each, until the time is up. It does not wait for one before the next: a stall delays

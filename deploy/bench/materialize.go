@@ -96,13 +96,13 @@ func Materialize(ctx context.Context, o MaterializeOptions) (res MaterializeResu
 		return res, err
 	}
 	defer func() { err = errors.Join(err, drop()) }()
-	bytesSent, err := fill(ctx, opts, topic, o.Partitions, o.Events, newEventMaker(o.Users))
+	bytesSent, err := fill(ctx, opts, topic, o.Partitions, o.Events, newEventMaker(o.Users).next)
 	if err != nil {
 		return res, err
 	}
 	res.BytesPerEvent = float64(bytesSent) / float64(o.Events)
 	fmt.Fprintf(o.Out, "%d events of %.0f bytes on %d partitions, %d users\n", o.Events, res.BytesPerEvent, o.Partitions, o.Users)
-	if res.Bare, err = bareLoop(ctx, opts, plane.Sources[0], o); err != nil {
+	if res.Bare, err = bareLoop(ctx, opts, plane.Sources[0], o.Events); err != nil {
 		return res, err
 	}
 	if res.Materialize, err = o.measure(ctx, plane, opts); err != nil {
@@ -139,7 +139,7 @@ func (o MaterializeOptions) withLog(ctx context.Context, topic string, opts []kg
 }
 
 // bareLoop is the ceiling: one consumer that decodes every record and does nothing with it.
-func bareLoop(ctx context.Context, opts []kgo.Opt, src *config.Source, o MaterializeOptions) (Rate, error) {
+func bareLoop(ctx context.Context, opts []kgo.Opt, src *config.Source, events int) (Rate, error) {
 	cl, err := kgo.NewClient(append(opts[:len(opts):len(opts)], kgo.ConsumeTopics(src.Topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchMaxBytes(32<<20), kgo.FetchMaxPartitionBytes(4<<20))...)
 	if err != nil {
@@ -152,7 +152,7 @@ func bareLoop(ctx context.Context, opts []kgo.Opt, src *config.Source, o Materia
 	}
 	row := make([]feature.Value, len(src.Schema))
 	m := startMeter()
-	for n := 0; n < o.Events; {
+	for n := 0; n < events; {
 		fetches := cl.PollRecords(ctx, 20_000)
 		if err := fetches.Err0(); err != nil {
 			return Rate{}, err
@@ -163,7 +163,7 @@ func bareLoop(ctx context.Context, opts []kgo.Opt, src *config.Source, o Materia
 			}
 		}
 	}
-	return m.rate(o.Events), nil
+	return m.rate(events), nil
 }
 
 // measure runs the runtime until it has done everything.

@@ -21,16 +21,15 @@ import (
 
 // running is a runtime at work in this process, on a real Kafka and a real Redis.
 type running struct {
-	rt   *processors.Runtime
-	rdb  *online.Client
-	reg  *prometheus.Registry
-	stop context.CancelFunc
-	done chan error
+	*background
+	rt  *processors.Runtime
+	rdb *online.Client
+	reg *prometheus.Registry
 }
 
 // startRuntime starts the processors of a plane.
 func startRuntime(ctx context.Context, plane *config.Plane, opts []kgo.Opt, redis string, logger *slog.Logger) (*running, error) {
-	r := &running{reg: prometheus.NewRegistry(), done: make(chan error, 1)}
+	r := &running{reg: prometheus.NewRegistry()}
 	var err error
 	if r.rdb, err = online.Open(ctx, config.Redis{URL: config.Secret(redis)}, online.Options{Logger: logger, Registerer: r.reg}); err != nil {
 		return nil, err
@@ -44,25 +43,8 @@ func startRuntime(ctx context.Context, plane *config.Plane, opts []kgo.Opt, redi
 	if os.Getenv("GOMEMLIMIT") == "" { // as deploy/node does
 		debug.SetMemoryLimit(processors.MemoryLimit(plane))
 	}
-	runCtx, stop := context.WithCancel(ctx)
-	r.stop = stop
-	go func() { r.done <- r.rt.Run(runCtx) }()
+	r.background = inBackground(ctx, "the runtime", r.rt.Run)
 	return r, nil
-}
-
-// wait looks every few milliseconds until reached says so, ctx ends, or the runtime does.
-func (r *running) wait(ctx context.Context, reached func() bool) error {
-	for !reached() {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case err := <-r.done:
-			r.done <- nil // for close
-			return fmt.Errorf("the runtime ended: %w", err)
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
-	return nil
 }
 
 // settled waits until a number of events has been taken up, committed and published.
@@ -101,6 +83,5 @@ func (r *running) ready(ctx context.Context) error {
 
 // close lets the runtime commit and publish what it has, and ends it.
 func (r *running) close() error {
-	r.stop()
-	return errors.Join(<-r.done, r.rdb.Close())
+	return errors.Join(r.background.close(), r.rdb.Close())
 }

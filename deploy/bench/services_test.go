@@ -124,3 +124,27 @@ func TestTrainMakesTheSet(t *testing.T) {
 		})
 	}
 }
+
+func TestMonitorsMeasureAllThree(t *testing.T) {
+	dir := t.TempDir()
+	res, err := Monitors(t.Context(), MonitorsOptions{
+		Kafka: testenv.Kafka(t), Inferences: 2000, Partitions: 2, Rate: 500, Window: 2 * time.Second, Every: time.Second, Shift: 3, Columns: 30, Slices: 3,
+		Dir: dir, Logger: slog.New(slog.DiscardHandler), Out: io.Discard,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := res.Profile; p.Columns != 25 || p.Bare.Events != 2000 || p.Profile.Events != 2000 || p.RatioCPU <= 0 || p.BytesPerInference < 300 || p.BytesPerInference > 500 {
+		t.Errorf("profiling: %+v", p)
+	}
+	if a := res.Alert; a.Column != "f0" || a.Seconds <= 0 {
+		t.Errorf("alerting: %+v", a)
+	}
+	// A numeric column's profile is encoded in about a hundred bytes; a window and the one before it have 48 panes.
+	if m := res.Memory; m.Windows != 3 || m.Panes != 24 || m.BytesPerColumnAndSlice < 2000 || m.BytesPerColumnAndSlice > 20_000 || m.MaxRSSBytes < m.WatchBytes {
+		t.Errorf("memory: %+v", m)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("%v is left, %v", left, err)
+	}
+}

@@ -93,7 +93,7 @@ func Sink(ctx context.Context, o SinkOptions) (res SinkResult, err error) {
 		return res, err
 	}
 	defer func() { err = errors.Join(err, drop()) }()
-	if _, err := fill(ctx, opts, topic, o.Partitions, o.Events, newEventMaker(o.Users)); err != nil {
+	if _, err := fill(ctx, opts, topic, o.Partitions, o.Events, newEventMaker(o.Users).next); err != nil {
 		return res, err
 	}
 	fmt.Fprintf(o.Out, "%d events on %d partitions, %d users; load %s\n", o.Events, o.Partitions, o.Users, Load())

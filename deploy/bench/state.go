@@ -148,7 +148,7 @@ func (o StateOptions) pass(ctx context.Context, entities int, fn func(context.Co
 	if o.Rate > 0 {
 		n = p.warm()
 	}
-	if _, err := fill(ctx, opts, topic, o.Partitions, n, m); err != nil {
+	if _, err := fill(ctx, opts, topic, o.Partitions, n, m.next); err != nil {
 		return err
 	}
 	fmt.Fprintf(o.Out, "%d entities: %d events each, then %d of entities at random\n", entities, o.PerEntity, o.Events)
@@ -199,7 +199,7 @@ func (p *statePass) warmedUp(ctx context.Context, run *running) error {
 // random waits until the measured events have been committed and published; at a rate, it produces them first.
 func (p *statePass) random(ctx context.Context, run *running) error {
 	if p.o.Rate > 0 {
-		if _, err := flow(ctx, p.opts, p.plane.Sources[0].Topic, p.o.Partitions, time.Now(), p.o.Rate, p.o.Events, p.maker); err != nil {
+		if _, err := flow(ctx, p.opts, p.plane.Sources[0].Topic, p.o.Partitions, time.Now(), p.o.Rate, p.o.Events, p.maker.next); err != nil {
 			return err
 		}
 	}

@@ -25,6 +25,7 @@ Figures depend on the machine and on what else it does: compare the ratios.`,
 	cmd.AddCommand(a.benchStateCommand())
 	cmd.AddCommand(a.benchSinkCommand())
 	cmd.AddCommand(a.benchTrainCommand())
+	cmd.AddCommand(a.benchMonitorsCommand())
 	return cmd
 }
 
