@@ -163,7 +163,7 @@ func (n *node) addKafka() error {
 	}
 	n.kafka = append(opts, kgo.WithLogger(kafka.Logger(n.Logger)), kgo.WithHooks(kafka.NewMetrics(n.registry)))
 	n.group.Add("kafka", 0, func(ctx context.Context, ready func()) error {
-		cl, err := kgo.NewClient(n.kafka...)
+		cl, err := kgo.NewClient(append(n.kafka[:len(n.kafka):len(n.kafka)], kafka.Probing())...)
 		if err != nil {
 			return fmt.Errorf("connect to kafka: %w", err)
 		}

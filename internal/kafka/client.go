@@ -133,7 +133,7 @@ func WaitReachable(ctx context.Context, cl Pinger, brokers []string, logger *slo
 			return &Unreachable{Brokers: brokers, Err: cause, Hint: hint}
 		}
 		if first {
-			logger.Warn("waiting for Kafka", "brokers", brokers, "error", err)
+			logger.Warn("waiting for Kafka", "brokers", brokers, "error", err, "hint", hint)
 		}
 		select {
 		case <-ctx.Done():
@@ -142,6 +142,10 @@ func WaitReachable(ctx context.Context, cl Pinger, brokers []string, logger *slo
 		}
 	}
 }
+
+// Probing is an option of clients that only ask whether Kafka is there. The client gives up waiting for an answer before its ping is over:
+// else a port that is not Kafka's, which accepts connections and answers nothing, looks like one that cannot be connected to.
+func Probing() kgo.Opt { return kgo.RequestTimeoutOverhead(dialTimeout * 4 / 5) } // it tries twice
 
 // ping bounds one try, so that a broker which accepts connections and says nothing does not use up the whole wait
 // without a word in the log.

@@ -216,6 +216,42 @@ func TestWaitReachableNamesTheBroker(t *testing.T) {
 	}
 }
 
+// TestAPortOfAnotherServiceIsTold: it takes connections and waits for requests that it understands.
+func TestAPortOfAnotherServiceIsTold(t *testing.T) {
+	t.Parallel()
+	ln, err := net.Listen("tcp", "127.0.0.1:0") // the system takes connections for it
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	c := config.Kafka{Brokers: []string{ln.Addr().String()}}
+	opts, err := kafka.Options(c, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cl, err := kgo.NewClient(append(opts, kafka.Probing())...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	var logged bytes.Buffer
+	logger := slog.New(slog.NewTextHandler(writerFunc(func(b []byte) (int, error) { // the first warning ends the wait
+		defer cancel()
+		return logged.Write(b)
+	}), nil))
+	err = kafka.WaitReachable(ctx, cl, c.Brokers, logger)
+	for where, text := range map[string]string{"error": fmt.Sprint(err), "log": logged.String()} {
+		if !strings.Contains(text, "is it Kafka's") {
+			t.Errorf("the %s reads %q", where, text)
+		}
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
+
 // failingPinger fails its first calls.
 type failingPinger struct {
 	failures, calls int

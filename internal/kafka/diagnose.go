@@ -35,6 +35,8 @@ func diagnose(err error) (hint string, final bool) {
 		return "the broker closed the connection at the first request; does the listener need tls or sasl?", true
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
 		return "the broker closes the connection; is it starting, or are the sasl username and password wrong?", false
+	case errors.As(err, &op) && op.Op == "read" && op.Timeout():
+		return "the port accepts connections and does not answer; is it Kafka's, and are both sides with tls or both without?", false
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &op) && op.Timeout():
 		return "is it running, does a firewall let this host through, and are both sides with tls or both without?", false
 	default:
