@@ -113,6 +113,17 @@ func (r row) json() []byte {
 	return text
 }
 
+// sendOrders sends n orders at once and returns them.
+func (p *plane) sendOrders(seed uint64, n int) []*event {
+	p.t.Helper()
+	pr, o := p.producer(orderPartitions), newOrders(seed)
+	for range n {
+		value, e := o.next()
+		pr.send(e.row["user"].(string), value, e)
+	}
+	return pr.sent()
+}
+
 // stream is a producer that sends orders steadily until it is stopped.
 type stream struct {
 	*producer

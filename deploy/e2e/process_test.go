@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,12 +29,15 @@ type plane struct {
 	prefix         string // of what is the plane's own in Kafka
 	topic          string // of its one source
 	file           string
-	text           string // of the definition
-	brokers, redis string // as the processes reach them
-	direct         string // as the tests reach Kafka
-	processing     string // further lines of the section
-	stores         string // the offline stores, as further lines of the section connections
-	dir            string // of the instances' state
+	text           string   // of the definition
+	brokers, redis string   // as the processes reach them
+	direct         string   // as the tests reach Kafka
+	kafka          string   // further fields of the connection to Kafka
+	redisURL       string   // of a Redis that is more than one server; empty: redis is its address
+	env            []string // further variables of the processes' environment, as NAME=value
+	processing     string   // further lines of the section
+	stores         string   // the offline stores, as further lines of the section connections
+	dir            string   // of the instances' state
 }
 
 // newPlane writes a definition, whose text has %[1]s for the project and %[2]s for the topic, and creates the topic.
@@ -63,11 +67,11 @@ func (p *plane) connections(instance string) string {
 	p.t.Helper()
 	file := filepath.Join(p.t.TempDir(), "connections.yaml")
 	text := fmt.Sprintf(`connections:
-  kafka: {brokers: [%q]}
-  redis: {url: "redis://%s"}
+  kafka: {brokers: [%q]%s}
+  redis: {url: %q}
 %slisten: {http: "127.0.0.1:0", grpc: "127.0.0.1:0", admin: "127.0.0.1:0"}
 processing: {instance_id: %q, state_dir: %q%s}
-`, p.brokers, p.redis, p.stores, instance, p.stateDir(instance), p.processing)
+`, p.brokers, p.kafka, cmp.Or(p.redisURL, "redis://"+p.redis), p.stores, instance, p.stateDir(instance), p.processing)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		p.t.Fatal(err)
 	}
@@ -106,25 +110,34 @@ type instance struct {
 	log         []string // the last lines
 }
 
-// run starts a process and waits until it has opened its listeners.
-func (p *plane) run(name string) *instance {
+// run starts a process, with further flags, and waits until it has opened its listeners.
+func (p *plane) run(name string, flags ...string) *instance {
 	p.t.Helper()
-	in := p.launch(name)
+	in := p.launch(name, flags...)
 	in.awaitStart()
 	return in
 }
 
-// launch starts a process.
-func (p *plane) launch(name string) *instance {
+// runCommand is the command of a process.
+func (p *plane) runCommand(name string, flags ...string) *exec.Cmd {
 	p.t.Helper()
 	file, err := program()
 	if err != nil {
 		p.t.Fatal(err)
 	}
+	args := append([]string{"run", "--log-format", "json", "--connections", p.connections(name), p.file}, flags...)
+	cmd := exec.Command(file, args...)
+	cmd.Env = append(os.Environ(), p.env...)
+	cmd.Dir = p.t.TempDir()
+	cmd.SysProcAttr = dieWithParent()
+	return cmd
+}
+
+// launch starts a process, with further flags.
+func (p *plane) launch(name string, flags ...string) *instance {
+	p.t.Helper()
 	in := &instance{p: p, name: name, exited: make(chan struct{}), ready: make(chan struct{})}
-	in.cmd = exec.Command(file, "run", "--log-format", "json", "--connections", p.connections(name), p.file)
-	in.cmd.SysProcAttr = dieWithParent()
-	in.cmd.Dir = p.t.TempDir()
+	in.cmd = p.runCommand(name, flags...)
 	log, err := in.cmd.StderrPipe()
 	if err != nil {
 		p.t.Fatal(err)
@@ -161,8 +174,8 @@ func (in *instance) read(log io.Reader) {
 		if in.log = append(in.log, lines.Text()); len(in.log) > 60 {
 			in.log = in.log[1:]
 		}
-		if l.Msg == "ready" && l.HTTP != "" {
-			in.http, in.admin = "http://"+l.HTTP, "http://"+l.Admin
+		if l.Msg == "ready" && l.Admin != "" {
+			in.http, in.admin = "http://"+l.HTTP, "http://"+l.Admin // the former is no address where there is no such listener
 			close(in.ready)
 		}
 		in.mu.Unlock()
@@ -184,6 +197,20 @@ func (in *instance) tail() string {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	return strings.Join(in.log, "\n")
+}
+
+// fails runs a process that must end by itself with a status, and returns what it logged.
+func fails(t *testing.T, cmd *exec.Cmd, status int) (log string) {
+	t.Helper()
+	out, err := cmd.CombinedOutput()
+	var how *exec.ExitError
+	if err == nil || !errors.As(err, &how) || how.ExitCode() != status {
+		t.Errorf("it ends with %v, want exit code %d:\n%s", err, status, out)
+	}
+	if bytes.Contains(out, []byte("goroutine ")) {
+		t.Errorf("it panics:\n%s", out)
+	}
+	return string(out)
 }
 
 // kill ends the process as a crash does.
