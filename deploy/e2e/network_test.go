@@ -17,7 +17,7 @@ func TestNetworkAndBrokerFaults(t *testing.T) {
 	t.Parallel()
 	front := startProxy(t)
 	broker := testenv.StartKafkaBehind(t, front.addr())
-	front.set(func() { front.target = broker.Behind() })
+	front.set(func() { front.target = broker.Second() })
 	p := newPlane(t, ordersPlane, front.addr(), broker.Addr(), testenv.Redis(t), orderPartitions)
 	p.processing = ", commit_interval: 200ms"
 	rng := rand.New(rand.NewPCG(5, 5))

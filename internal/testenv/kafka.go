@@ -64,30 +64,43 @@ listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,BEHIND:P
 // KafkaServer is a broker of its own, for tests that stop and start it.
 type KafkaServer struct {
 	addr, dir, jars string
-	behind          string   // the address of the listener behind front
-	front           string   // what stands before that listener; empty: there is none
+	second          string   // the address of the second listener
 	process         *process // nil while it is down
 }
 
-// LaunchKafka starts a broker with a fresh folder; the caller must Stop it.
-func LaunchKafka(ctx context.Context) (*KafkaServer, error) { return LaunchKafkaBehind(ctx, "") }
+// kafkaListener is a second listener; its zero value is none.
+type kafkaListener struct {
+	settings func(plain, controller, second string) string // to go after kafkaSettings, given the addresses
+	format   []string                                      // further arguments of the formatter
+}
 
-// LaunchKafkaBehind is LaunchKafka with a second listener at Behind, which tells its clients that the broker is at front:
-// a proxy there that forwards to Behind sees all of their traffic.
+// LaunchKafka starts a broker with a fresh folder; the caller must Stop it.
+func LaunchKafka(ctx context.Context) (*KafkaServer, error) {
+	return launchKafkaWith(ctx, kafkaListener{})
+}
+
+// LaunchKafkaBehind is LaunchKafka with a second listener, which tells its clients that the broker is at front:
+// a proxy there that forwards to Second sees all of their traffic.
 func LaunchKafkaBehind(ctx context.Context, front string) (*KafkaServer, error) {
+	return launchKafkaWith(ctx, kafkaListener{settings: func(plain, controller, second string) string {
+		return fmt.Sprintf(kafkaBehind, plain, controller, second, front)
+	}})
+}
+
+func launchKafkaWith(ctx context.Context, l kafkaListener) (*KafkaServer, error) {
 	jars, err := kafkaJars(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for try := 1; ; try++ {
-		s, err := launchKafka(ctx, jars, front)
+		s, err := launchKafka(ctx, jars, l)
 		if err == nil || try == 3 || ctx.Err() != nil {
 			return s, err
 		}
 	}
 }
 
-func launchKafka(ctx context.Context, jars, front string) (*KafkaServer, error) {
+func launchKafka(ctx context.Context, jars string, l kafkaListener) (*KafkaServer, error) {
 	dir, err := os.MkdirTemp("", "freshet-kafka-")
 	if err != nil {
 		return nil, err
@@ -96,18 +109,20 @@ func launchKafka(ctx context.Context, jars, front string) (*KafkaServer, error) 
 	if err != nil {
 		return nil, err
 	}
-	s := &KafkaServer{addr: loopback(ports[0]), dir: dir, jars: jars, behind: loopback(ports[2]), front: front}
+	s := &KafkaServer{addr: loopback(ports[0]), dir: dir, jars: jars, second: loopback(ports[2])}
 	settings := fmt.Sprintf(kafkaSettings, s.addr, loopback(ports[1]), filepath.Join(dir, "data"))
-	if front != "" {
-		settings += fmt.Sprintf(kafkaBehind, s.addr, loopback(ports[1]), s.behind, front) // the last of a setting counts
+	if l.settings != nil {
+		settings += l.settings(s.addr, loopback(ports[1]), s.second) // the last of a setting counts
 	}
 	if err := os.WriteFile(filepath.Join(dir, "server.properties"), []byte(settings), 0o600); err != nil {
 		return nil, err
 	}
 	id := make([]byte, 16)
 	_, _ = rand.Read(id) // never fails
-	format := exec.CommandContext(ctx, "java", s.java("kafka.tools.StorageTool", "format", "--standalone",
-		"-t", base64.RawURLEncoding.EncodeToString(id), "-c", "server.properties")...)
+	args := append([]string{
+		"format", "--standalone", "-t", base64.RawURLEncoding.EncodeToString(id), "-c", "server.properties",
+	}, l.format...)
+	format := exec.CommandContext(ctx, "java", s.java("kafka.tools.StorageTool", args...)...)
 	format.Dir = dir
 	if out, err := format.CombinedOutput(); err != nil {
 		_ = os.RemoveAll(dir)
@@ -163,8 +178,8 @@ func (s *KafkaServer) ready(ctx context.Context) error {
 // Addr is the broker's address; it stays the same over restarts.
 func (s *KafkaServer) Addr() string { return s.addr }
 
-// Behind is the address of the listener of LaunchKafkaBehind.
-func (s *KafkaServer) Behind() string { return s.behind }
+// Second is the address of the second listener.
+func (s *KafkaServer) Second() string { return s.second }
 
 // Kill ends the broker as a crash does.
 func (s *KafkaServer) Kill() { s.down(syscall.SIGKILL) }
