@@ -125,7 +125,16 @@ func (r *Reader) Next() ([]byte, error) {
 func (r *Reader) external(b *bucket) error {
 	var runs []run
 	half := r.limit / 2 // the rest is for refs and what a run is written through
-	for chunks := b.chunks; len(chunks) > 0; {
+	chunks := b.chunks
+	if len(b.pages) > 0 { // of a Writer that was closed before others had to spill
+		var scratch []byte
+		held, err := r.s.writePages(b.pages, &scratch)
+		if err != nil {
+			return err
+		}
+		chunks, b.pages = append(slices.Clip(chunks), held...), nil
+	}
+	for len(chunks) > 0 {
 		r.arena, r.blocks, r.refs, r.next = r.arena[:0], r.blocks[:0], r.refs[:0], 0
 		n, size := 0, int64(0)
 		for n < len(chunks) && (n == 0 || size+int64(chunks[n].size) <= half) {

@@ -36,7 +36,7 @@ func collect(t interface{ Fatal(...any) }, s *Sorter) [][]string {
 	return out
 }
 
-// TestSorter: whatever the budget, every bucket comes back whole and sorted.
+// TestSorter: whatever the budget, and whenever a writer is closed, every bucket comes back whole and sorted.
 func TestSorter(t *testing.T) {
 	dir := t.TempDir()
 	rapid.Check(t, func(t *rapid.T) {
@@ -49,6 +49,7 @@ func TestSorter(t *testing.T) {
 		want := make([][]string, o.Buckets)
 		writers := []*Writer{s.Writer(), s.Writer()}
 		long := rapid.IntRange(0, 400).Draw(t, "long")
+		closed := rapid.IntRange(0, 3000).Draw(t, "first writer closed") // before the other one has to spill, it may be
 		for i := range rapid.IntRange(0, 3000).Draw(t, "records") {
 			// Long common beginnings, so that the order is decided late, and a few records larger than a page.
 			rec := strings.Repeat("k", i*7%40) + string(binary.BigEndian.AppendUint32(nil, uint32(i*2654435761)))
@@ -57,7 +58,13 @@ func TestSorter(t *testing.T) {
 			}
 			b := i * i % o.Buckets
 			want[b] = append(want[b], rec)
-			if err := writers[i%2].Add(b, []byte(rec)); err != nil {
+			if i == closed {
+				if err := writers[0].Close(); err != nil {
+					t.Fatal(err)
+				}
+				writers = writers[1:]
+			}
+			if err := writers[i%len(writers)].Add(b, []byte(rec)); err != nil {
 				t.Fatal(err)
 			}
 		}
