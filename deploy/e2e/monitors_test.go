@@ -68,6 +68,7 @@ type receiver struct {
 	got  map[string]alert.Message // by id, of those that it accepted
 	bad  []string
 	list []string // ids, in order
+	all  bool     // every message is refused the first time, not every other
 }
 
 func newReceiver(t *testing.T) *receiver {
@@ -93,7 +94,7 @@ func newReceiver(t *testing.T) *receiver {
 		case err != nil:
 			r.bad = append(r.bad, err.Error())
 			w.WriteHeader(http.StatusBadRequest)
-		case r.rng.IntN(2) == 0 && r.got[id].ID == "" && !slices.Contains(r.list, id):
+		case (r.rng.IntN(2) == 0 || r.all) && r.got[id].ID == "" && !slices.Contains(r.list, id):
 			r.list = append(r.list, id) // refused once: it comes again under its id
 			w.WriteHeader(http.StatusServiceUnavailable)
 		default:
@@ -117,13 +118,48 @@ func (r *receiver) told() []string {
 	return out
 }
 
+// offered is how many messages were offered, those that were refused too.
+func (r *receiver) offered() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ids := slices.Clone(r.list)
+	slices.Sort(ids)
+	return len(slices.Compact(ids))
+}
+
 // inferences is a model's stream in event time, one a second.
 type inferences struct {
-	p   *plane
-	cl  *kgo.Client
-	rng *rand.Rand
-	at  int64
-	n   int
+	p    *plane
+	cl   *kgo.Client
+	rng  *rand.Rand
+	at   int64
+	sent []*kgo.Record
+	base *baseline.Baseline
+}
+
+// monitored begins a model's stream on a plane whose topics and baseline there are.
+func monitored(t *testing.T, p *plane) *inferences {
+	t.Helper()
+	p.processing = ", commit_interval: 200ms"
+	if err := os.WriteFile(filepath.Join(filepath.Dir(p.file), "secret"), []byte(hookSecret), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := &inferences{p: p, cl: p.client(kgo.RecordPartitioner(kgo.ManualPartitioner())), rng: rand.New(rand.NewPCG(5, 6)), at: time.Now().Add(-2 * time.Hour).Truncate(10 * time.Minute).UnixMicro()}
+	if _, err := kadm.NewClient(s.cl).CreateTopic(t.Context(), scorePartitions, 1, nil, p.topic+".scores"); err != nil {
+		t.Fatal(err)
+	}
+	s.createBaseline(s.definition())
+	return s
+}
+
+// definition is the plane as it is loaded.
+func (s *inferences) definition() *config.Plane {
+	s.p.t.Helper()
+	plane, err := config.Load(s.p.file)
+	if err != nil {
+		s.p.t.Fatal(err)
+	}
+	return plane
 }
 
 func (s *inferences) values() [3]float64 {
@@ -134,13 +170,13 @@ func (s *inferences) send(d time.Duration, shift float64) {
 	s.p.t.Helper()
 	var recs []*kgo.Record
 	for end := s.at + d.Microseconds(); s.at < end; s.at += second {
-		s.n++
-		v, id := s.values(), fmt.Sprint("i", s.n)
+		v, id := s.values(), fmt.Sprint("i", len(s.sent)+len(recs))
 		text := fmt.Sprintf(`{"id":"%s","at":%d,"p":%g,"features":{"spend_1d":%g,"total":%g}}`, id, s.at, v[2], v[0]+shift, v[1])
 		recs = append(recs, &kgo.Record{
 			Topic: s.p.topic + ".scores", Key: []byte(id), Value: []byte(text), Partition: ingest.Partition([]byte(id), scorePartitions), Timestamp: time.UnixMicro(s.at),
 		})
 	}
+	s.sent = append(s.sent, recs...)
 	if err := s.cl.ProduceSync(s.p.t.Context(), recs...).FirstErr(); err != nil {
 		s.p.t.Fatal(err)
 	}
@@ -170,6 +206,7 @@ func (s *inferences) createBaseline(plane *config.Plane) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.base = b
 	adm := kadm.NewClient(s.cl)
 	if err := kafka.EnsureTopics(t.Context(), adm, config.Kafka{ReplicationFactor: 1, MinInsyncReplicas: 1}, topics.Specs(plane)); err != nil {
 		t.Fatal(err)
@@ -242,22 +279,10 @@ func TestMonitorsOverKills(t *testing.T) {
 	broker := testenv.Kafka(t)
 	r := newReceiver(t)
 	p := newPlane(t, strings.ReplaceAll(monitoredPlane, "%[3]s", r.URL), broker, broker, testenv.Redis(t), scorePartitions)
-	p.processing = ", commit_interval: 200ms"
 	clickhouse, _ := testenv.ClickHouse(t)
 	dir := t.TempDir()
 	p.stores = parquetIn(dir) + clickHouseAt(clickhouse)
-	if err := os.WriteFile(filepath.Join(filepath.Dir(p.file), "secret"), []byte(hookSecret), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	plane, err := config.Load(p.file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &inferences{p: p, cl: p.client(kgo.RecordPartitioner(kgo.ManualPartitioner())), rng: rand.New(rand.NewPCG(5, 6)), at: time.Now().Add(-2 * time.Hour).Truncate(10 * time.Minute).UnixMicro()}
-	if _, err := kadm.NewClient(s.cl).CreateTopic(t.Context(), scorePartitions, 1, nil, p.topic+".scores"); err != nil {
-		t.Fatal(err)
-	}
-	s.createBaseline(plane)
+	s := monitored(t, p)
 	first := s.at
 	rng := rand.New(rand.NewPCG(8, 8))
 	one := p.run("one")
