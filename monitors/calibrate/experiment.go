@@ -28,7 +28,7 @@ type Experiment struct {
 
 // Full is the experiment of the documentation.
 func Full(progress io.Writer) Experiment {
-	return Experiment{Seed: 2013, Repetitions: 1000, Sizes: []int{200, 500, 1000, 5000, 20_000, 100_000}, Reference: 10_000, Months: 100, Progress: progress}
+	return Experiment{Seed: 2014, Repetitions: 1000, Sizes: []int{200, 500, 1000, 5000, 20_000, 100_000}, Reference: 10_000, Months: 100, Progress: progress}
 }
 
 // Row is a line of a table: what was drawn, and shares or rates by column; NaN where a column has none.
