@@ -225,7 +225,7 @@ func (o TrainOptions) train(ctx context.Context, plane *config.Plane, store repl
 		defer stop()
 	}
 	m := startMeter()
-	sp, err := train.OpenSpine(spine)
+	sp, err := train.OpenSpine(spine, train.NoLists)
 	if err != nil {
 		return r, 0, err
 	}

@@ -2,14 +2,10 @@ package change
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -18,14 +14,13 @@ import (
 	"github.com/freshet-io/freshet/internal/feature"
 	"github.com/freshet-io/freshet/internal/spell"
 	"github.com/freshet-io/freshet/offline"
-	"github.com/freshet-io/freshet/offline/train"
 )
 
 // Backfill says what history is loaded.
 type Backfill struct {
 	Source  string
-	Files   []string // .csv or .parquet
-	SkipBad bool     // load the good rows of files that have bad ones
+	From    []Rows
+	SkipBad bool // load the good rows of files that have bad ones
 }
 
 // BadRow is a row that the source's rules refuse.
@@ -55,10 +50,10 @@ var (
 	ErrNoSource = errors.New("the plane has no such source")
 )
 
-// Backfill loads rows of files as events that were before Kafka into the offline stores and builds the source's views anew.
-// A file is known by what is in it: loading it again changes nothing. Nothing is loaded unless every row is good, or bad
+// Backfill loads rows as events that were before Kafka into the offline stores and builds the source's views anew.
+// A file is known by what is in it, a query by its rows in whatever order: loading them again changes nothing. Nothing is loaded unless every row is good, or bad
 // ones may be left out.
-func (c *Change) Backfill(ctx context.Context, b Backfill, tell func(Progress)) (*Backfilled, error) {
+func (c *Change) Backfill(ctx context.Context, b Backfill, tell func(Progress)) (_ *Backfilled, err error) {
 	src, err := c.source(b.Source)
 	if err != nil {
 		return nil, err
@@ -76,8 +71,13 @@ func (c *Change) Backfill(ctx context.Context, b Backfill, tell func(Progress)) 
 		}
 	}
 	out := &Backfilled{First: []BadRow{}, Built: []string{}}
-	for _, f := range b.Files {
-		if err := c.eachRow(ctx, src, f, out, nil); err != nil {
+	inputs, err := c.openAll(ctx, src, b.From)
+	defer func() { err = errors.Join(err, closeAll(inputs)) }()
+	if err != nil {
+		return out, err
+	}
+	for _, in := range inputs {
+		if err := c.judge(src, in, out, nil); err != nil {
 			return out, err
 		}
 	}
@@ -87,8 +87,8 @@ func (c *Change) Backfill(ctx context.Context, b Backfill, tell func(Progress)) 
 	if err := c.prepareTables(ctx); err != nil {
 		return out, err
 	}
-	for _, f := range b.Files {
-		if err := c.load(ctx, src, f); err != nil {
+	for _, in := range inputs {
+		if err := c.load(ctx, src, in); err != nil {
 			return out, err
 		}
 	}
@@ -131,12 +131,15 @@ func (c *Change) rebuildAll(ctx context.Context, src *config.Source, p *Plan, ou
 		}
 		out.Built = append(out.Built, v.View)
 	}
+	if len(out.Built) == 0 { // perhaps nothing has ever run
+		return nil
+	}
 	return c.builder.Mark(ctx, c.online)
 }
 
-// load writes a file's rows to every store, in ranges that are the same each time.
-func (c *Change) load(ctx context.Context, src *config.Source, file string) error {
-	name, number, err := digest(file)
+// load writes rows to every store, in ranges that are the same each time.
+func (c *Change) load(ctx context.Context, src *config.Source, in *input) error {
+	name, number, err := in.id()
 	if err != nil {
 		return err
 	}
@@ -148,7 +151,7 @@ func (c *Change) load(ctx context.Context, src *config.Source, file string) erro
 		r.End = end
 		for _, s := range c.stores {
 			if err := s.Write(ctx, t, r, b); err != nil {
-				return fmt.Errorf("%s: load %s: %w", s.Name, file, err)
+				return fmt.Errorf("%s: load %s: %w", s.Name, in.name, err)
 			}
 		}
 		r.First = end
@@ -156,7 +159,7 @@ func (c *Change) load(ctx context.Context, src *config.Source, file string) erro
 		return nil
 	}
 	var rows int64
-	err = c.eachRow(ctx, src, file, &Backfilled{}, func(n, at int64, row []feature.Value) error {
+	err = c.judge(src, in, &Backfilled{}, func(n, at int64, row []feature.Value) error {
 		rows = n + 1
 		if n-r.First >= backfillBatch {
 			if err := flush(r.First + backfillBatch); err != nil {
@@ -175,72 +178,35 @@ func (c *Change) load(ctx context.Context, src *config.Source, file string) erro
 	return flush(rows)
 }
 
-// digest names a file by its content: in full for people and tables, and as the number that stands for its partition.
-func digest(file string) (name string, number int32, err error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return "", 0, err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", 0, fmt.Errorf("read %s: %w", file, err)
-	}
-	sum := h.Sum(nil)
-	return hex.EncodeToString(sum[:16]), int32(binary.BigEndian.Uint32(sum) >> 1), nil
-}
-
-// eachRow reads a file and judges its rows as records of the source are judged. good is called with each that is, counted
-// from 0; nil: rows are counted only.
-func (c *Change) eachRow(ctx context.Context, src *config.Source, file string, out *Backfilled, good func(n, at int64, row []feature.Value) error) error {
-	in, err := train.OpenSpine(file)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	fields, err := fieldColumns(src, in.Columns(), file)
-	if err != nil {
-		return err
-	}
+// judge reads rows and judges them as records of the source are judged. good is called with each that is; nil: rows are counted
+// only.
+func (c *Change) judge(src *config.Source, in *input, out *Backfilled, good func(n, at int64, row []feature.Value) error) error {
 	rd, err := ingest.NewReader(src)
 	if err != nil {
 		return err
 	}
-	cells, row := make([]feature.Value, len(in.Columns())), make([]feature.Value, len(src.Schema))
-	var text []byte
+	row := make([]feature.Value, len(src.Schema))
 	now := c.opts.Now()
-	for n := int64(0); ; n++ {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		err := in.Next(cells)
-		if errors.Is(err, io.EOF) {
+	return in.each(func(r *inputRow) error {
+		if r.bad != nil {
+			out.bad(in.name, r.place, r.bad.Error())
 			return nil
 		}
-		if err != nil {
-			return fmt.Errorf("%s row %d: %w", file, n+1, err)
-		}
-		text = appendRow(text[:0], src, in.Columns(), cells, fields)
-		rec := &kgo.Record{Value: text, Timestamp: now}
-		if src.EventTime.Field < 0 {
-			rec.Timestamp, err = cellTime(&in.Columns()[fields[len(src.Schema)]], &cells[fields[len(src.Schema)]])
-			if err != nil {
-				out.bad(file, n, err.Error())
-				continue
-			}
+		rec := &kgo.Record{Value: r.text, Timestamp: now}
+		if r.at != noTime {
+			rec.Timestamp = time.UnixMicro(r.at)
 		}
 		at, _, bad := rd.Read(rec, row)
 		if bad != nil {
-			out.bad(file, n, bad.Error())
-			continue
+			out.bad(in.name, r.place, bad.Error())
+			return nil
 		}
 		out.Rows++
-		if good != nil {
-			if err := good(n, at, row); err != nil {
-				return err
-			}
+		if good == nil {
+			return nil
 		}
-	}
+		return good(r.n, at, row)
+	})
 }
 
 func (o *Backfilled) bad(file string, n int64, reason string) {

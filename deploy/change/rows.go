@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"strconv"
-	"time"
 
 	"github.com/freshet-io/freshet/config"
 	"github.com/freshet-io/freshet/ingest"
@@ -30,6 +29,8 @@ func fieldColumns(src *config.Source, cols []train.SpineColumn, file string) ([]
 			}
 		} else if c := &cols[n]; c.Zoneless {
 			return nil, fmt.Errorf("%s: column %q is a time without a zone; write it in UTC", file, f.Name)
+		} else if !c.Plain() {
+			return nil, fmt.Errorf("%s: column %q is a %s; write it as the %s that source %s has", file, f.Name, c.Node.Type(), f.Type, src.Name)
 		}
 		out[i] = n
 	}
@@ -91,17 +92,17 @@ func micros(c *train.SpineColumn, n int64) int64 {
 	return n * (1_000_000 / c.Unit)
 }
 
-// cellTime reads the event time of a row whose source takes it from the record.
-func cellTime(c *train.SpineColumn, v *feature.Value) (time.Time, error) {
+// cellTime reads the event time, in microseconds UTC, of a row whose source takes it from the record.
+func cellTime(c *train.SpineColumn, v *feature.Value) (int64, error) {
 	switch {
 	case c.Text:
 		us, problem := ingest.ParseTime(v.Str(), nil)
 		if problem != "" {
-			return time.Time{}, fmt.Errorf("%s: %q %s", offline.EventTime, v.Str(), problem)
+			return noTime, fmt.Errorf("%s: %q %s", offline.EventTime, v.Str(), problem)
 		}
-		return time.UnixMicro(us), nil
+		return us, nil
 	case v.Type() == feature.Timestamp && !c.Zoneless:
-		return time.UnixMicro(micros(c, v.Int64())), nil
+		return micros(c, v.Int64()), nil
 	}
-	return time.Time{}, fmt.Errorf("%s is not a time with a zone", offline.EventTime)
+	return noTime, fmt.Errorf("%s is not a time with a zone", offline.EventTime)
 }

@@ -208,6 +208,26 @@ func TestBackfillAndForget(t *testing.T) {
 	forEachHistory(t, backfillAndForget)
 }
 
+// backfillQuery loads what ClickHouse answers, in two orders, and returns the events.
+func backfillQuery(t *testing.T, p *plane, conn string) (es []*event) {
+	t.Helper()
+	base := time.Now().Add(-2 * time.Hour).Truncate(time.Millisecond)
+	for i := range 100 {
+		at := base.Add(time.Duration(i) * time.Second)
+		r := row{"user": fmt.Sprintf("u%d", i%20), "shop": int64(i % 7), "channel": "app", "amount": float64(i), "n": int64(2), "at": at.UnixMilli()}
+		es = append(es, &event{row: r, at: at.UnixMicro(), partition: -1, offset: int64(i)})
+	}
+	for _, order := range []string{"number % 7, number", "number"} {
+		query := fmt.Sprintf("SELECT concat('u', toString(number %% 20)) AS user, toInt64(number %% 7) AS shop, 'app' AS channel, toFloat64(number) AS amount, toInt64(2) AS n, "+
+			"toInt64(%d + number * 1000) AS at FROM numbers(100) ORDER BY %s", base.UnixMilli(), order)
+		status, out, log := p.command(t.Context(), "backfill", p.file, "--connections", conn, "--source", "orders", "--from", query)
+		if status != 0 || !strings.Contains(out, "loaded 100 rows") {
+			t.Fatalf("backfill by %s: status %d\n%s%s", order, status, out, log)
+		}
+	}
+	return es
+}
+
 func backfillAndForget(t *testing.T, p *plane, h *history) {
 	in := p.run("one")
 	events := p.stream(3, 5)
@@ -243,8 +263,14 @@ func backfillAndForget(t *testing.T, p *plane, h *history) {
 		checkOrders(t, "with what was loaded", in, es)
 	}
 
-	if n := len(h.rows("events_orders")); n != sent+200 {
-		t.Errorf("%d rows in %s, want %d and 200", n, h.name, sent)
+	loaded := 200
+	if h.name == "clickhouse" {
+		es = append(es, backfillQuery(t, p, conn)...)
+		loaded += 100
+		checkOrders(t, "with what a query answered", in, es)
+	}
+	if n := len(h.rows("events_orders")); n != sent+loaded {
+		t.Errorf("%d rows in %s, want %d and %d", n, h.name, sent, loaded)
 	}
 
 	const gone = "u7"

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
 
@@ -14,7 +13,6 @@ import (
 	"github.com/freshet-io/freshet/config"
 	"github.com/freshet-io/freshet/monitors/baseline"
 	"github.com/freshet-io/freshet/monitors/profile"
-	"github.com/freshet-io/freshet/offline/train"
 )
 
 const baselineCreateLong = `Create makes a baseline of the definition from the data that the model was trained on, and replaces the one of that
@@ -22,12 +20,13 @@ name. Columns are found by the names that the model has them under (or view__fea
 make slices. Columns that are not there are named in a warning and not watched; values of another type count as such.
 
 --from takes a .parquet or .csv file of any size (the first line names the columns; an empty field is null), or a
-SELECT for the definition's ClickHouse. --from-topic takes the model's own inferences of a time instead, of
+SELECT, which the engine answers that 'freshet sql' asks. --from-topic takes the model's own inferences of a time instead, of
 the baseline's version where it has one.`
 
 // createFlags are what the command was asked.
 type createFlags struct {
 	from         string
+	parquet      string // where the definition names no Parquet files
 	fromTopic    bool
 	since, until string
 	rows         uint64
@@ -55,8 +54,9 @@ func (a *app) baselineCreateCommand() *cobra.Command {
 		},
 	}
 	place.addFlags(cmd)
+	addParquet(cmd, &flags.parquet)
 	f := cmd.Flags()
-	f.StringVar(&flags.from, "from", "", "a .parquet or .csv file, or a SELECT for ClickHouse")
+	f.StringVar(&flags.from, "from", "", "a .parquet or .csv file, or a SELECT")
 	f.BoolVar(&flags.fromTopic, "from-topic", false, "the model's inferences")
 	f.StringVar(&flags.since, "since", "24h", "with --from-topic: only inferences of this time or later: RFC 3339, or how long ago (2h, 7d)")
 	f.StringVar(&flags.until, "until", "", "with --from-topic: only inferences before this time")
@@ -81,7 +81,7 @@ type baselineRows interface {
 	each(fn rowFunc) error
 }
 
-func (a *app) createBaseline(ctx context.Context, m *monitored, name string, f createFlags) error {
+func (a *app) createBaseline(ctx context.Context, m *monitored, name string, f createFlags) (err error) {
 	def, err := m.baselineNamed(name)
 	if err != nil {
 		return err
@@ -97,7 +97,12 @@ func (a *app) createBaseline(ctx context.Context, m *monitored, name string, f c
 		build = max(build, old.Build+1)
 	}
 	d := baseline.Definition{Name: name, Model: def.Model.Name, Version: def.Version, Build: build}
-	rows, after, err := a.rowsOf(ctx, m, def, f, &d)
+	source, err := a.openRows(ctx, m.plane, f.parquet, f.from)
+	if err != nil {
+		return fmt.Errorf("--from: %w", err)
+	}
+	defer func() { err = errors.Join(err, source.Close()) }()
+	rows, after, err := a.rowsOf(ctx, m, def, source, f, &d)
 	if err != nil {
 		return err
 	}
@@ -118,7 +123,7 @@ func (a *app) createBaseline(ctx context.Context, m *monitored, name string, f c
 }
 
 // rowsOf opens what a baseline is made from and says so in d; after ends the progress and returns what was left out.
-func (a *app) rowsOf(ctx context.Context, m *monitored, def *config.Baseline, f createFlags, d *baseline.Definition) (rows baselineRows, after func() []string, err error) {
+func (a *app) rowsOf(ctx context.Context, m *monitored, def *config.Baseline, source *rowSource, f createFlags, d *baseline.Definition) (rows baselineRows, after func() []string, err error) {
 	if f.fromTopic {
 		r := &inferenceRows{ctx: ctx, opts: m.opts, model: def.Model, version: def.Version, limit: f.rows}
 		now := time.Now()
@@ -139,12 +144,9 @@ func (a *app) rowsOf(ctx context.Context, m *monitored, def *config.Baseline, f 
 		r.seen = bar.set
 		return r, func() []string { bar.finish(); return r.warnings() }, nil
 	}
-	r := &trainingRows{ctx: ctx, limit: f.rows, nulls: f.nulls, open: func() (train.Spine, error) { return trainSpine(ctx, m.plane, f.from) }}
+	r := &trainingRows{ctx: ctx, limit: f.rows, nulls: f.nulls, open: source.open}
 	total := int64(f.rows)
 	if isQuery(f.from) {
-		if m.plane.Connections.ClickHouse == nil {
-			return nil, nil, usageError(errors.New("--from: a SELECT needs connections.clickhouse; give a .csv or a .parquet file"))
-		}
 		d.From = "a query"
 	} else {
 		d.From = filepath.Base(f.from)
@@ -165,12 +167,6 @@ func (a *app) rowsOf(ctx context.Context, m *monitored, def *config.Baseline, f 
 	r.seen = bar.grow
 	return r, func() []string { bar.finish(); return nil }, nil
 }
-
-// aQuery is how a query begins. A file may be called selected.csv, or select.parquet.
-var aQuery = regexp.MustCompile(`(?i)^\s*(SELECT|WITH)[\s(*"]`)
-
-// isQuery tells a query from the name of a file, as a spine's is told.
-func isQuery(from string) bool { return aQuery.MatchString(from) }
 
 // tooFewRows says which monitors can never judge anything by a baseline of so few rows.
 func tooFewRows(p *config.Plane, def *config.Baseline, b *baseline.Baseline) (out []string) {

@@ -11,8 +11,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/parquet-go/parquet-go/format"
-
 	"github.com/freshet-io/freshet/config"
 	"github.com/freshet-io/freshet/internal/columns"
 	"github.com/freshet-io/freshet/internal/feature"
@@ -131,7 +129,7 @@ func (f *found) value(v *feature.Value, nulls []string) feature.Value {
 		return feature.Value{}
 	case f.col.Text:
 		return f.text(v.Str(), nulls)
-	case !f.plain():
+	case !f.col.Plain():
 		return f.mistyped()
 	case f.to == feature.String && v.Type() == feature.Bytes:
 		return feature.StringValue(v.Str())
@@ -139,15 +137,6 @@ func (f *found) value(v *feature.Value, nulls []string) feature.Value {
 		return feature.Float64Value(float64(uint64(v.Int64())))
 	}
 	return *v
-}
-
-// plain reports whether numbers of the column are what they are written as, not the digits of a decimal or a day.
-func (f *found) plain() bool {
-	if f.col.Node == nil || f.col.Type != feature.Int64 || f.col.Node.Type().LogicalType() == nil {
-		return true
-	}
-	_, ok := f.col.Node.Type().LogicalType().Value.(*format.IntType)
-	return ok
 }
 
 func (f *found) text(s string, nulls []string) feature.Value {

@@ -141,7 +141,6 @@ func TestBaselineMistakes(t *testing.T) {
 		{[]string{"create", "scorer_3", s.plane, "--from", csv}, exitNotFound, `no baseline "scorer_3" in the definition; did you mean "scorer_`},
 		{[]string{"create", "scorer_1", s.plane, "--from", empty}, exitFailure, "none.csv: it has none of the model's columns (spend_1d, orders_1d, last_country, prediction)"},
 		{[]string{"create", "scorer_1", s.plane, "--from", "absent.csv"}, exitNotFound, "absent.csv"},
-		{[]string{"create", "scorer_1", s.plane, "--from", "SELECT 1"}, exitUsage, "--from: a SELECT needs connections.clickhouse"},
 		{[]string{"show", "scorer_9", s.plane}, exitNotFound, `there is no baseline "scorer_9"`},
 		{[]string{"show", "scorer_1"}, exitUsage, "name the definition, or set FRESHET_PLANE, or have it in plane.yaml"},
 	} {

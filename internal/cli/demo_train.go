@@ -55,7 +55,7 @@ func (a *app) trainDemo(ctx context.Context, flights *demo.Flights, l local, r *
 	if err := writeSpine(d.spine, flights, r.lastDeparture); err != nil {
 		return nil, fmt.Errorf("write the demo's spine: %w", err)
 	}
-	spine, err := train.OpenSpine(d.spine)
+	spine, err := train.OpenSpine(d.spine, train.NoLists)
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +160,7 @@ func (d *demoSet) print(w io.Writer) error {
 
 // sample reads some rows of the set.
 func (d *demoSet) sample(n int) ([][]string, error) {
-	set, err := train.OpenSpine(d.set) // a training set is a file of rows like any other
+	set, err := train.OpenSpine(d.set, train.SkipLists) // a training set is a file of rows like any other
 	if err != nil {
 		return nil, err
 	}

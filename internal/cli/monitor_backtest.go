@@ -32,11 +32,11 @@ inference had come at its event time.`
 
 // backtestFlags are what the command was asked.
 type backtestFlags struct {
-	from, to, events, baseline string
-	threshold                  float64
-	windows                    int
-	minSample                  int
-	falseAlarms                float64
+	from, to, events, baseline, parquet string
+	threshold                           float64
+	windows                             int
+	minSample                           int
+	falseAlarms                         float64
 }
 
 func (a *app) monitorBacktestCommand() *cobra.Command {
@@ -55,6 +55,7 @@ func (a *app) monitorBacktestCommand() *cobra.Command {
 		},
 	}
 	place.addFlags(cmd)
+	addParquet(cmd, &flags.parquet)
 	f := cmd.Flags()
 	f.StringVar(&flags.from, "from", "", "only inferences of this time or later: RFC 3339, or how long ago (2h, 30d); default all")
 	f.StringVar(&flags.to, "to", "", "only inferences before this time; default all")
@@ -226,7 +227,7 @@ func (b *backtest) override(mon *config.Monitor) *config.Monitor {
 func (b *backtest) baselines(plane *config.Plane, mon *config.Monitor) (map[string]*baseline.Baseline, error) {
 	if b.flags.baseline != "" {
 		d := baseline.Definition{Name: mon.Bins.Name, Model: mon.Model.Name, Version: mon.Bins.Version, Build: 1}
-		made, err := b.app.trainedOn(b.ctx, plane, mon.Model, d, b.flags.baseline)
+		made, err := b.app.trainedOn(b.ctx, plane, mon.Model, d, b.flags.parquet, b.flags.baseline)
 		if err != nil {
 			return nil, fmt.Errorf("--baseline: %w", err)
 		}
@@ -307,7 +308,7 @@ func (b *backtest) play(plane *config.Plane, model *config.Model, player *playba
 // open finds the inferences, and about how many there are.
 func (b *backtest) open(plane *config.Plane, model *config.Model) (past, int64, error) {
 	if b.flags.events != "" {
-		p, err := openPast(b.ctx, plane, model, b.flags.events)
+		p, err := b.app.openPast(b.ctx, plane, model, b.flags.parquet, b.flags.events)
 		return p, 0, err
 	}
 	rows := &inferenceRows{ctx: b.ctx, opts: b.monitored.opts, model: model, since: b.from, until: b.to, seen: func(int64) {}}

@@ -76,8 +76,8 @@ func inOrder(p past, fn eventFunc) (err error) {
 	}
 }
 
-// openPast finds what reads recorded inferences by the name of a file, or the query.
-func openPast(ctx context.Context, plane *config.Plane, model *config.Model, from string) (past, error) {
+// openPast finds what reads recorded inferences by the name of a file, or the query; folder is as openRows has it.
+func (a *app) openPast(ctx context.Context, plane *config.Plane, model *config.Model, folder, from string) (past, error) {
 	if !isQuery(from) {
 		switch ext := strings.ToLower(filepath.Ext(from)); ext {
 		case ".ndjson", ".jsonl":
@@ -87,8 +87,11 @@ func openPast(ctx context.Context, plane *config.Plane, model *config.Model, fro
 			return nil, usageError(fmt.Errorf("%s: recorded inferences are a .ndjson, .csv or .parquet file, not %q", from, ext))
 		}
 	}
-	t := &tabledEvents{ctx: ctx, model: model, open: func() (train.Spine, error) { return trainSpine(ctx, plane, from) }}
-	return t, nil
+	rows, err := a.openRows(ctx, plane, folder, from)
+	if err != nil {
+		return nil, err
+	}
+	return &tabledEvents{ctx: ctx, model: model, rows: rows}, nil
 }
 
 // topicEvents are the inferences that a topic has.
@@ -158,12 +161,13 @@ func (l *loggedEvents) warnings() []string {
 type tabledEvents struct {
 	ctx     context.Context
 	model   *config.Model
-	open    func() (train.Spine, error)
+	rows    *rowSource
 	missing []string
 }
 
 func (t *tabledEvents) events(fn eventFunc) (err error) {
-	s, err := t.open()
+	defer func() { err = errors.Join(err, t.rows.Close()) }()
+	s, err := t.rows.open()
 	if err != nil {
 		return err
 	}
@@ -270,8 +274,13 @@ func (t *tabledEvents) warnings() []string {
 }
 
 // trainedOn makes the baseline of a definition from a file of training rows or a query, in memory.
-func (a *app) trainedOn(ctx context.Context, plane *config.Plane, model *config.Model, d baseline.Definition, from string) (*baseline.Baseline, error) {
-	r := &trainingRows{ctx: ctx, open: func() (train.Spine, error) { return trainSpine(ctx, plane, from) }, seen: func(int64) {}}
+func (a *app) trainedOn(ctx context.Context, plane *config.Plane, model *config.Model, d baseline.Definition, folder, from string) (_ *baseline.Baseline, err error) {
+	rows, err := a.openRows(ctx, plane, folder, from)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	r := &trainingRows{ctx: ctx, open: rows.open, seen: func(int64) {}}
 	missing, err := r.bind(model)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", from, err)

@@ -1,12 +1,14 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strconv"
 
 	"github.com/spf13/cobra"
 
+	"github.com/freshet-io/freshet/config"
 	"github.com/freshet-io/freshet/deploy/change"
 )
 
@@ -56,11 +58,15 @@ func (a *app) openChange(cmd *cobra.Command, args []string, connections string, 
 	if err != nil {
 		return nil, err
 	}
+	return a.openChangeOf(cmd.Context(), plane, o)
+}
+
+func (a *app) openChangeOf(ctx context.Context, plane *config.Plane, o change.Options) (_ *change.Change, err error) {
 	if o.Logger, err = a.logger(); err != nil {
 		return nil, err
 	}
 	o.Plane = plane
-	return change.Open(cmd.Context(), o)
+	return change.Open(ctx, o)
 }
 
 func printPlan(w io.Writer, p *change.Plan) error {

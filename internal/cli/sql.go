@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"path/filepath"
 	"strings"
 	"time"
@@ -87,20 +86,25 @@ func openParquet(ctx context.Context, a *app, plane *config.Plane, folder string
 	if err != nil {
 		return nil, err
 	}
-	address := config.Secret(folder)
-	switch {
-	case folder != "" && !strings.Contains(folder, "://"):
-		abs, err := filepath.Abs(folder)
-		if err != nil {
-			return nil, err
-		}
-		address = config.Secret((&url.URL{Scheme: "file", Path: filepath.ToSlash(abs)}).String())
-	case folder == "" && plane.Connections.Parquet != nil:
-		address = plane.Connections.Parquet.URL
-	case folder == "":
-		return nil, usageError(errors.New("the definition names no connections.parquet; --parquet names the folder (of a plane of freshet dev: .freshet/parquet)"))
+	address, err := parquetAddress(plane, folder)
+	if err != nil {
+		return nil, err
 	}
 	return parquet.Open(ctx, address, parquet.Options{Logger: logger})
+}
+
+// parquetAddress is the URL of a plane's Parquet files, or of those that a flag names.
+func parquetAddress(plane *config.Plane, folder string) (config.Secret, error) {
+	switch {
+	case strings.Contains(folder, "://"):
+		return config.Secret(folder), nil
+	case folder != "":
+		abs, err := filepath.Abs(folder)
+		return fileURL(abs), err
+	case plane.Connections.Parquet != nil:
+		return plane.Connections.Parquet.URL, nil
+	}
+	return "", usageError(errors.New("the definition names no connections.parquet; --parquet names the folder (of a plane of freshet dev: .freshet/parquet)"))
 }
 
 // parquetViews lists the files of every table of a plane.
@@ -144,11 +148,23 @@ func (a *app) openEngine(ctx context.Context, plane *config.Plane, o *sqlOptions
 	case o.engine != "parquet" && o.folder == "" && plane.Connections.ClickHouse != nil:
 		return sql.OpenClickHouse(*plane.Connections.ClickHouse)
 	}
-	views, err := a.parquetViews(ctx, plane, o.folder)
+	views, err := a.localViews(ctx, plane, o.folder)
 	if err != nil {
 		return nil, err
 	}
 	return embeddedSQL(ctx, views)
+}
+
+// localViews are the views for DuckDB in this process, which reads no bucket.
+func (a *app) localViews(ctx context.Context, plane *config.Plane, folder string) (string, error) {
+	address, err := parquetAddress(plane, folder)
+	if err != nil {
+		return "", err
+	}
+	if scheme, _, _ := strings.Cut(string(address), "://"); scheme != "file" {
+		return "", fmt.Errorf("the Parquet files are at %s://, and DuckDB in this process reads folders: ask ClickHouse, or DuckDB's own shell with its extension for buckets (freshet sql --views)", scheme)
+	}
+	return a.parquetViews(ctx, plane, folder)
 }
 
 func (a *app) runSQL(ctx context.Context, query string, files []string, o *sqlOptions) (err error) {

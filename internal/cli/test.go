@@ -149,11 +149,11 @@ type testFiles struct {
 }
 
 func (f testFiles) Training(path string, d baseline.Definition, model *config.Model) (*baseline.Baseline, error) {
-	return f.app.trainedOn(f.ctx, f.plane, model, d, within(f.dir, []string{path})[0])
+	return f.app.trainedOn(f.ctx, f.plane, model, d, "", within(f.dir, []string{path})[0])
 }
 
 func (f testFiles) Inferences(path string, model *config.Model, fn eventFunc) error {
-	p, err := openPast(f.ctx, f.plane, model, within(f.dir, []string{path})[0])
+	p, err := f.app.openPast(f.ctx, f.plane, model, "", within(f.dir, []string{path})[0])
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -18,7 +17,6 @@ import (
 	"github.com/freshet-io/freshet/offline/clickhouse"
 	"github.com/freshet-io/freshet/offline/parquet"
 	"github.com/freshet-io/freshet/offline/replay"
-	"github.com/freshet-io/freshet/offline/sql"
 	"github.com/freshet-io/freshet/offline/train"
 )
 
@@ -26,7 +24,7 @@ const trainLong = `Train makes a training set: for each row of a spine the featu
 a lookup at that time would have returned. It reads the sources' events from the offline store and computes the features
 with the code that serves them.
 
-A spine is a CSV or Parquet file, or a SELECT that ClickHouse answers. It has a column for each join key, a time
+A spine is a CSV or Parquet file, or a SELECT, which the engine answers that 'freshet sql' asks. It has a column for each join key, a time
 (event_timestamp or timestamp, with a zone), the request fields of the service, and whatever else is to be kept, such as
 a label. Beside the result stands a JSON manifest of what it was made of.`
 
@@ -58,7 +56,7 @@ func (a *app) trainCommand() *cobra.Command {
 	addConnections(cmd, &o.connections)
 	f := cmd.Flags()
 	f.StringVar(&o.service, "service", "", "the feature service whose features are wanted")
-	f.StringVar(&o.spine, "spine", "", "a .csv or .parquet file, or a SELECT for ClickHouse")
+	f.StringVar(&o.spine, "spine", "", "a .csv or .parquet file, or a SELECT")
 	f.StringVar(&o.out, "out", "", "a .csv or .parquet file, or clickhouse:TABLE; its manifest is beside it")
 	f.StringVar(&o.store, "store", "", "where the events are: a folder, or a URL as of connections (default the definition's: parquet, else clickhouse)")
 	f.StringVar(&o.timestamp, "timestamp", "", "the spine's column of the time (default event_timestamp, else timestamp)")
@@ -85,7 +83,11 @@ func (a *app) train(ctx context.Context, files []string, f trainFlags) (err erro
 	if o.Memory, err = memoryFlag(f.memory); err != nil {
 		return usageError(err)
 	}
-	store, name, err := a.openStore(ctx, plane, f.store)
+	at, err := storePlane(plane, f.store)
+	if err != nil {
+		return err
+	}
+	store, name, err := a.openStore(ctx, at)
 	if err != nil {
 		return err
 	}
@@ -94,7 +96,13 @@ func (a *app) train(ctx context.Context, files []string, f trainFlags) (err erro
 	if o.Output, err = trainOutput(plane, f.out); err != nil {
 		return err
 	}
-	if o.Spine, err = trainSpine(ctx, plane, f.spine); err != nil {
+	rows, err := a.openRows(ctx, at, "", f.spine)
+	if err != nil {
+		return fmt.Errorf("--spine: %w", err)
+	}
+	rows.dir, rows.lists = f.tmp, train.NoLists
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	if o.Spine, err = rows.open(); err != nil {
 		return err
 	}
 	set, err := train.New(o)
@@ -148,13 +156,10 @@ type eventStore interface {
 	io.Closer
 }
 
-// openStore opens the store that a flag names, else the definition's.
-func (a *app) openStore(ctx context.Context, plane *config.Plane, name string) (eventStore, string, error) {
-	logger, err := a.logger()
-	if err != nil {
-		return nil, "", err
-	}
-	c := plane.Connections
+// storePlane returns the plane with the store that --store names, if it names one.
+func storePlane(plane *config.Plane, name string) (*config.Plane, error) {
+	at := *plane
+	c := &at.Connections
 	switch scheme, _, isURL := strings.Cut(name, "://"); {
 	case name == "":
 	case isURL && (strings.HasPrefix(scheme, "clickhouse") || strings.HasPrefix(scheme, "http")):
@@ -163,15 +168,24 @@ func (a *app) openStore(ctx context.Context, plane *config.Plane, name string) (
 		c.Parquet = &config.Parquet{URL: config.Secret(name)}
 	default:
 		if _, err := os.Stat(name); err != nil {
-			return nil, "", fmt.Errorf("--store: %w", err)
+			return nil, fmt.Errorf("--store: %w", err)
 		}
 		folder, err := filepath.Abs(name)
 		if err != nil {
-			return nil, "", fmt.Errorf("--store: %w", err)
+			return nil, fmt.Errorf("--store: %w", err)
 		}
-		c.Parquet = &config.Parquet{URL: config.Secret((&url.URL{Scheme: "file", Path: filepath.ToSlash(folder)}).String())}
+		c.Parquet = &config.Parquet{URL: fileURL(folder)}
 	}
-	switch {
+	return &at, nil
+}
+
+// openStore opens a plane's store: the Parquet files, else ClickHouse.
+func (a *app) openStore(ctx context.Context, plane *config.Plane) (eventStore, string, error) {
+	logger, err := a.logger()
+	if err != nil {
+		return nil, "", err
+	}
+	switch c := plane.Connections; {
 	case c.Parquet != nil:
 		s, err := parquet.Open(ctx, c.Parquet.URL, parquet.Options{Logger: logger})
 		if err != nil {
@@ -200,21 +214,6 @@ func trainOutput(plane *config.Plane, name string) (train.Output, error) {
 		return nil, usageError(errors.New("--out: the definition has no connections.clickhouse for a table"))
 	}
 	return train.NewTable(plane, *plane.Connections.ClickHouse, table, ".")
-}
-
-// trainSpine opens a file, or asks ClickHouse.
-func trainSpine(ctx context.Context, plane *config.Plane, spine string) (train.Spine, error) {
-	if !isQuery(spine) {
-		return train.OpenSpine(spine)
-	}
-	if plane.Connections.ClickHouse == nil {
-		return nil, usageError(errors.New("--spine: a SELECT needs connections.clickhouse; give a .csv or a .parquet file"))
-	}
-	db, err := sql.OpenClickHouse(*plane.Connections.ClickHouse)
-	if err != nil {
-		return nil, err
-	}
-	return train.QuerySpine(ctx, db, spine)
 }
 
 // watchSet shows how far a set is until the function that it returns is called.

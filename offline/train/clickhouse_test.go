@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -27,7 +28,7 @@ func TestClickHouse(t *testing.T) {
 		t.Fatal(err)
 	}
 	spine, err := train.QuerySpine(t.Context(), db, `SELECT toInt64(number + 6) AS user_id, toDateTime64('2026-03-01 12:01:00', 3, 'UTC') + number AS timestamp,
-		toNullable(toFloat32(number)) AS budget, number = 1 AS label, 'x' AS note FROM numbers(3)`)
+		toNullable(toFloat32(number)) AS budget, number = 1 AS label, 'x' AS note FROM numbers(3)`, train.NoLists)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,6 +37,20 @@ func TestClickHouse(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := s.Build(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if db, err = sql.OpenClickHouse(conn); err != nil {
+		t.Fatal(err)
+	}
+	days, err := train.QuerySpine(t.Context(), db, "SELECT toInt64(7) AS user_id, toDate('2026-03-01') AS timestamp, 1.5 AS budget", train.NoLists)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = train.New(train.Options{Plane: parsePlane(t, filesPlane), Service: "model", Spine: days, Store: orders(), Output: out})
+	if err == nil || !strings.Contains(err.Error(), `column "timestamp" of the spine holds times without a zone`) {
+		t.Errorf("days are taken for times: %v", err)
+	}
+	if err := days.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if db, err = sql.OpenClickHouse(conn); err != nil {

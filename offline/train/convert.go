@@ -31,15 +31,15 @@ func newConverter(col SpineColumn, to feature.Type, zone *time.Location) (*conve
 	ok := col.Type == to
 	switch {
 	case to == feature.Int64: // of 64 bits without a sign not every number is one
-		ok = ok && plainNumber(col.Node) && !(col.Unsigned && col.Node.Type().Kind() == pq.Int64)
+		ok = ok && !(col.Unsigned && col.Node.Type().Kind() == pq.Int64)
 	case to == feature.Float64:
-		ok = ok || col.Type == feature.Int64 && plainNumber(col.Node)
+		ok = ok || col.Type == feature.Int64
 	case to == feature.String && col.Type == feature.Bytes, to == feature.Bytes && col.Type == feature.String:
 		ok = true
 	case to == feature.Timestamp && col.Type == feature.String:
 		ok = true
 	}
-	if !ok {
+	if !ok || !col.Plain() {
 		return nil, fmt.Errorf("column %q of the spine is %s, not %s", col.Name, columnType(&col), to)
 	}
 	if to == feature.Timestamp && col.Zoneless && zone == nil {

@@ -67,7 +67,7 @@ func orders() *offlinetest.Memory {
 // run makes a training set of files and returns its error.
 func run(t *testing.T, spinePath, outPath string, edit func(*train.Options)) error {
 	t.Helper()
-	spine, err := train.OpenSpine(spinePath)
+	spine, err := train.OpenSpine(spinePath, train.NoLists)
 	if err != nil {
 		return err
 	}
@@ -365,6 +365,33 @@ func TestParquetMistakes(t *testing.T) {
 				t.Errorf("error %v\nwant  %s", err, c.want)
 			}
 		})
+	}
+}
+
+// TestListsAreLeftOut: what is left keeps its values, whatever its place in the file.
+func TestListsAreLeftOut(t *testing.T) {
+	type row struct {
+		Z    string   `parquet:"z"`
+		Tags []string `parquet:"tags,list"`
+		A    *int64   `parquet:"a,optional"`
+	}
+	path, n := filepath.Join(t.TempDir(), "set.parquet"), int64(7)
+	if err := pq.WriteFile(path, []row{{"one", []string{"x", "y"}, nil}, {"two", nil, &n}}); err != nil {
+		t.Fatal(err)
+	}
+	s, err := train.OpenSpine(path, train.SkipLists)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	got := ""
+	for vals := make([]feature.Value, len(s.Columns())); s.Next(vals) == nil; {
+		for i, c := range s.Columns() {
+			got += fmt.Sprintf("%s=%s ", c.Name, vals[i])
+		}
+	}
+	if got != `a=null z="one" a=7 z="two" ` {
+		t.Error(got)
 	}
 }
 

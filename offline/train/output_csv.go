@@ -31,8 +31,9 @@ func (o *csvOutput) Text() bool { return true }
 
 // Begin implements Output.
 func (o *csvOutput) Begin(_ context.Context, spine []SpineColumn, features []offline.Column) error {
-	for _, c := range spine {
-		if c.Type == feature.Int64 && !plainNumber(c.Node) && !isDate(c.Node) {
+	for i := range spine {
+		c := &spine[i]
+		if !c.Plain() && !isDate(c.Node) {
 			return fmt.Errorf("column %q of the spine is %s, which a CSV file cannot keep: write Parquet, or cast it", c.Name, c.Node.Type())
 		}
 	}
@@ -69,7 +70,7 @@ func (o *csvOutput) spine(c *SpineColumn, v *feature.Value) {
 		o.line = append(o.line, ',')
 	case c.Type == feature.Timestamp:
 		o.raw(timeText(c, v.Int64()))
-	case c.Type == feature.Int64 && !plainNumber(c.Node):
+	case c.Type == feature.Int64 && !c.Plain():
 		o.raw(time.Unix(v.Int64()*86400, 0).UTC().Format("2006-01-02"))
 	case c.Type == feature.Int64 && c.Unsigned:
 		o.raw(strconv.FormatUint(v.Num(), 10))

@@ -52,7 +52,7 @@ func (o *tableOutput) Begin(ctx context.Context, spine []SpineColumn, features [
 	var cols []offline.Column
 	for i := range spine {
 		c := &spine[i]
-		if c.Type == feature.Int64 && !plainNumber(c.Node) {
+		if !c.Plain() {
 			return fmt.Errorf("column %q of the spine is %s, which a table does not keep: write Parquet, or cast it", c.Name, c.Node.Type())
 		}
 		cols = append(cols, offline.Column{Name: c.Name, Type: c.Type, Nullable: true})

@@ -38,13 +38,21 @@ type SpineColumn struct {
 	Node pq.Node
 }
 
+// Lists says what becomes of columns whose values are no scalars.
+type Lists int
+
+const (
+	NoLists   Lists = iota // they are refused: what is kept would lack them
+	SkipLists              // they are left out
+)
+
 // OpenSpine opens a spine by the name of a file: .csv or .parquet.
-func OpenSpine(path string) (Spine, error) {
+func OpenSpine(path string, l Lists) (Spine, error) {
 	switch ext := strings.ToLower(filepath.Ext(path)); ext {
 	case ".csv":
 		return openCSV(path)
 	case ".parquet", ".pq":
-		return openParquet(path)
+		return openParquet(path, l)
 	default:
 		return nil, fmt.Errorf("spine %s: a spine is a .csv or a .parquet file, not %q", path, ext)
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 	"unsafe"
 
 	pq "github.com/parquet-go/parquet-go"
@@ -16,7 +18,7 @@ import (
 // parquetSpine is a Parquet file whose columns are scalars.
 type parquetSpine struct {
 	name string
-	f    *os.File
+	f    io.Closer // nil: who opened the file closes it
 	r    *pq.GenericReader[any]
 	cols []SpineColumn
 	rows []pq.Row
@@ -24,41 +26,68 @@ type parquetSpine struct {
 	end  bool
 }
 
-func openParquet(path string) (Spine, error) {
+func openParquet(path string, l Lists) (Spine, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("spine: %w", err)
 	}
-	s := &parquetSpine{name: path, f: f, rows: make([]pq.Row, 1024)}
-	if err := s.open(); err != nil {
-		return nil, errors.Join(fmt.Errorf("spine %s: %w", path, err), f.Close())
+	s, err := newParquet(path, f, l)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	s.f = f
+	return s, nil
+}
+
+// ParquetSpine returns the rows of a Parquet file that is open, and stays open when the spine is closed; name is for errors.
+func ParquetSpine(name string, f *os.File, l Lists) (Spine, error) {
+	s, err := newParquet(name, f, l)
+	if err != nil {
+		return nil, err
 	}
 	return s, nil
 }
 
-func (s *parquetSpine) open() error {
-	st, err := s.f.Stat()
+func newParquet(name string, f *os.File, l Lists) (*parquetSpine, error) {
+	s := &parquetSpine{name: name, rows: make([]pq.Row, 1024)}
+	if err := s.open(f, l); err != nil {
+		return nil, fmt.Errorf("spine %s: %w", name, err)
+	}
+	return s, nil
+}
+
+func (s *parquetSpine) open(f *os.File, l Lists) error {
+	st, err := f.Stat()
 	if err != nil {
 		return err
 	}
 	if st.Size() == 0 {
 		return errEmpty
 	}
-	file, err := pq.OpenFile(s.f, st.Size(), pq.SkipBloomFilters(true), pq.SkipPageIndex(true), pq.ReadBufferSize(256<<10))
+	file, err := pq.OpenFile(f, st.Size(), pq.SkipBloomFilters(true), pq.SkipPageIndex(true), pq.ReadBufferSize(256<<10))
 	if err != nil {
 		return fmt.Errorf("not a Parquet file: %w", err)
 	}
+	of, read := pq.Group{}, file.Schema()
 	for _, f := range file.Schema().Fields() {
 		c, err := parquetColumn(f)
+		if err != nil && l == SkipLists {
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("column %q: %w", f.Name(), err)
 		}
+		of[f.Name()] = c.Node
 		s.cols = append(s.cols, c)
 	}
 	if len(s.cols) == 0 {
 		return errEmpty
 	}
-	s.r = pq.NewGenericReader[any](file, file.Schema())
+	if len(s.cols) < len(file.Schema().Fields()) {
+		read = pq.NewSchema(file.Schema().Name(), of) // its columns are by name
+		slices.SortFunc(s.cols, func(a, b SpineColumn) int { return strings.Compare(a.Name, b.Name) })
+	}
+	s.r = pq.NewGenericReader[any](file, read)
 	return checkColumns(s.cols)
 }
 
@@ -111,13 +140,16 @@ func logicalType(n pq.Node) format.LogicalTypeValue {
 	return nil
 }
 
-// plainNumber reports whether a column of Int64 holds plain integers: not dates, times of day or decimals.
-func plainNumber(n pq.Node) bool {
-	if n == nil || logicalType(n) == nil {
+// Plain reports whether values are what the column's Type says they are: not the digits of days, times of day or decimals.
+func (c *SpineColumn) Plain() bool {
+	if c.Node == nil {
 		return true
 	}
-	_, ok := logicalType(n).(*format.IntType)
-	return ok
+	switch logicalType(c.Node).(type) {
+	case *format.DecimalType, *format.DateType, *format.TimeType, *format.Float16Type:
+		return false
+	}
+	return true
 }
 
 // unsigned reports whether the bits of a column's integers have no sign.
@@ -180,4 +212,10 @@ func parquetValue(c *SpineColumn, v *pq.Value) feature.Value {
 }
 
 // Close implements Spine.
-func (s *parquetSpine) Close() error { return errors.Join(s.r.Close(), s.f.Close()) }
+func (s *parquetSpine) Close() error {
+	err := s.r.Close()
+	if s.f != nil {
+		err = errors.Join(err, s.f.Close())
+	}
+	return err
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/freshet-io/freshet/internal/feature"
@@ -17,12 +18,13 @@ type querySpine struct {
 	db   io.Closer
 	rows *sql.Rows
 	cols []SpineColumn
+	at   []int // of each column among what the database answers
 	vals []any
 	ptrs []any
 }
 
 // QuerySpine asks a database for a spine. Closing the spine closes the database.
-func QuerySpine(ctx context.Context, db *sql.DB, query string) (Spine, error) {
+func QuerySpine(ctx context.Context, db *sql.DB, query string, l Lists) (Spine, error) {
 	rows, err := db.QueryContext(ctx, query)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("spine: %w", err), db.Close())
@@ -30,7 +32,7 @@ func QuerySpine(ctx context.Context, db *sql.DB, query string) (Spine, error) {
 	s := &querySpine{db: db, rows: rows}
 	types, err := rows.ColumnTypes()
 	if err == nil {
-		err = s.setColumns(types)
+		err = s.setColumns(types, l)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("spine: %w", err), s.Close())
@@ -38,15 +40,18 @@ func QuerySpine(ctx context.Context, db *sql.DB, query string) (Spine, error) {
 	return s, nil
 }
 
-func (s *querySpine) setColumns(types []*sql.ColumnType) error {
+func (s *querySpine) setColumns(types []*sql.ColumnType, l Lists) error {
 	s.vals, s.ptrs = make([]any, len(types)), make([]any, len(types))
 	for i, t := range types {
 		s.ptrs[i] = &s.vals[i]
 		typ, ok := scanned(t)
+		if !ok && l == SkipLists {
+			continue
+		}
 		if !ok {
 			return fmt.Errorf("column %q is a %s; a spine's columns are numbers, texts, times and bools: cast it", t.Name(), t.DatabaseTypeName())
 		}
-		s.cols = append(s.cols, SpineColumn{Name: t.Name(), Type: typ})
+		s.at, s.cols = append(s.at, i), append(s.cols, SpineColumn{Name: t.Name(), Type: typ, Zoneless: isDay(t)})
 	}
 	return checkColumns(s.cols)
 }
@@ -78,6 +83,12 @@ func scanned(t *sql.ColumnType) (feature.Type, bool) {
 	return feature.Null, false
 }
 
+// isDay reports whether a column is of days, which begin at other moments in other zones.
+func isDay(t *sql.ColumnType) bool {
+	name := strings.TrimSuffix(strings.TrimPrefix(t.DatabaseTypeName(), "Nullable("), ")")
+	return name == "Date" || name == "Date32"
+}
+
 // Columns implements Spine.
 func (s *querySpine) Columns() []SpineColumn { return s.cols }
 
@@ -92,9 +103,9 @@ func (s *querySpine) Next(row []feature.Value) error {
 	if err := s.rows.Scan(s.ptrs...); err != nil {
 		return fmt.Errorf("spine: %w", err)
 	}
-	for i, v := range s.vals {
+	for i, at := range s.at {
 		var err error
-		if row[i], err = scannedValue(v); err != nil {
+		if row[i], err = scannedValue(s.vals[at]); err != nil {
 			return fmt.Errorf("spine: column %q: %w", s.cols[i].Name, err)
 		}
 	}

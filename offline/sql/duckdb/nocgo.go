@@ -8,7 +8,10 @@ import (
 	"errors"
 )
 
+var errNoCgo = errors.New("this build has no DuckDB: it was made without cgo")
+
 // Open returns an error: there is no DuckDB without cgo.
-func Open(context.Context, string) (*sql.DB, error) {
-	return nil, errors.New("this build has no DuckDB: it was made without cgo")
-}
+func Open(context.Context, string) (*sql.DB, error) { return nil, errNoCgo }
+
+// Export returns an error: there is no DuckDB without cgo.
+func Export(context.Context, string, string, string, string) error { return errNoCgo }

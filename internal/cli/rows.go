@@ -1,0 +1,113 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+
+	"github.com/freshet-io/freshet/config"
+	"github.com/freshet-io/freshet/offline/sql"
+	"github.com/freshet-io/freshet/offline/train"
+)
+
+// rowSource is a file, or what a SELECT answers: rows that commands take in.
+type rowSource struct {
+	ctx   context.Context
+	from  string             // the name of a file, or the SELECT
+	at    *config.ClickHouse // who answers it; nil: DuckDB, over views
+	dir   string             // of the answer until it has been read; "" is the system's
+	lists train.Lists
+	// views makes the statements that make the tables.
+	views func() (string, error)
+
+	answer *os.File // DuckDB's
+	name   string   // to be removed on close; "" once the file has no name
+}
+
+// aQuery is how a query begins. A file may be called selected.csv, or select.parquet.
+var aQuery = regexp.MustCompile(`(?i)^\s*(SELECT|WITH)[\s(*"]`)
+
+// isQuery tells a query from the name of a file.
+func isQuery(from string) bool { return aQuery.MatchString(from) }
+
+// openRows says where rows come from: ClickHouse answers a SELECT if the plane names it and folder is empty, else DuckDB does,
+// over the plane's Parquet files, or those of the folder. Columns that are no scalars are left out. The caller closes the
+// source when it reads no rows any more.
+func (a *app) openRows(ctx context.Context, plane *config.Plane, folder, from string) (*rowSource, error) {
+	s := &rowSource{ctx: ctx, from: from, lists: train.SkipLists}
+	switch {
+	case !isQuery(from):
+	case folder == "" && plane.Connections.ClickHouse != nil:
+		s.at = plane.Connections.ClickHouse
+	case !hasEmbeddedSQL:
+		return nil, errNoAnswer
+	default:
+		s.views = func() (string, error) { return a.localViews(ctx, plane, folder) }
+	}
+	return s, nil
+}
+
+var errNoAnswer = errors.New("a SELECT is answered by ClickHouse, which the definition does not name, or by DuckDB, which this build does not have: " +
+	"bin/freshet-sql, which `make build` makes, has it (go build -tags duckdb, with cgo). Or give a .csv or .parquet file; DuckDB's own shell makes one: freshet sql --views")
+
+// open begins with the first row. A source may be opened again and again, one at a time; DuckDB is asked once.
+func (s *rowSource) open() (train.Spine, error) {
+	if !isQuery(s.from) {
+		return train.OpenSpine(s.from, s.lists)
+	}
+	if s.at != nil {
+		db, err := sql.OpenClickHouse(*s.at)
+		if err != nil {
+			return nil, err
+		}
+		return train.QuerySpine(s.ctx, db, s.from, s.lists)
+	}
+	if s.answer == nil {
+		if err := s.ask(); err != nil {
+			return nil, fmt.Errorf("the query: %w", err)
+		}
+	}
+	return train.ParquetSpine("of the query", s.answer, s.lists)
+}
+
+// ask has DuckDB write its answer to a file, which has no name any more once it is open.
+func (s *rowSource) ask() error {
+	views, err := s.views()
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(s.dir, "freshet-*.parquet")
+	if err != nil {
+		return fmt.Errorf("make a temporary file: %w", err)
+	}
+	s.name = f.Name()
+	if err := f.Close(); err != nil {
+		return err
+	}
+	if err := embeddedAnswer(s.ctx, views, strings.TrimRight(strings.TrimSpace(s.from), ";"), s.name); err != nil {
+		return err
+	}
+	if s.answer, err = os.Open(s.name); err != nil {
+		return err
+	}
+	if os.Remove(s.name) == nil {
+		s.name = ""
+	}
+	return nil
+}
+
+// Close removes what was kept of an answer. A source that is opened again asks again.
+func (s *rowSource) Close() (err error) {
+	if s.answer != nil {
+		err = s.answer.Close()
+		s.answer = nil
+	}
+	if s.name != "" {
+		err = errors.Join(err, os.Remove(s.name))
+		s.name = ""
+	}
+	return err
+}
