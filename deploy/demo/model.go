@@ -2,6 +2,7 @@ package demo
 
 import (
 	_ "embed"
+	"strconv"
 	"time"
 
 	"github.com/freshet-io/freshet/ingest"
@@ -19,13 +20,14 @@ const ModelVersion = "1"
 // coefficients are the model's: minutes of delay a unit of a feature; what is null counts as 0. DATA.md says how they were
 // fitted.
 var coefficients = map[string]float64{
-	"mean_delay_1h":  0.7604,
-	"late_share_24h": 21.69,
-	"route_delay_7d": 0.1173,
-	"distance":       0.00022,
+	"mean_delay_1h":  0.6129,
+	"late_share_24h": 20.30,
+	"route_delay_7d": 0.1336,
+	"board_delay_3h": 0.2887,
+	"distance":       0.00009,
 }
 
-const intercept = -0.2284
+const intercept = -0.8361
 
 // Predict is the demo's model: how many minutes late a flight will leave, from the features that it was served.
 func Predict(names []string, features []feature.Value) float64 {
@@ -44,7 +46,7 @@ func Predict(names []string, features []feature.Value) float64 {
 }
 
 // AppendInference appends the inference event of a flight, as a model server logs what it was asked and what it said.
-func AppendInference(dst []byte, id, carrier string, at time.Time, names []string, features []feature.Value) []byte {
+func AppendInference(dst []byte, id, carrier, origin string, at time.Time, names []string, features []feature.Value) []byte {
 	text := func(name, value string) {
 		v := feature.StringValue(value)
 		dst = append(ingest.AppendJSON(ingest.AppendJSONName(dst, name), &v), ',')
@@ -54,6 +56,7 @@ func AppendInference(dst []byte, id, carrier string, at time.Time, names []strin
 	text("version", ModelVersion)
 	text("at", at.UTC().Format(time.RFC3339))
 	text("carrier", carrier)
+	text("origin", origin)
 	predicted := feature.Float64Value(Predict(names, features))
 	dst = append(ingest.AppendJSON(ingest.AppendJSONName(dst, "predicted_delay"), &predicted), `,"features":{`...)
 	for i, name := range names {
@@ -63,4 +66,15 @@ func AppendInference(dst []byte, id, carrier string, at time.Time, names []strin
 		dst = ingest.AppendJSON(ingest.AppendJSONName(dst, name), &features[i])
 	}
 	return append(dst, "}}"...)
+}
+
+// AppendLabel appends the label of an inference: how many minutes late the flight left, and when that was reported.
+func AppendLabel(dst []byte, id string, delay int, reported time.Time) []byte {
+	dst = append(dst, `{"id":`...)
+	dst = strconv.AppendQuote(dst, id)
+	dst = append(dst, `,"delay":`...)
+	dst = strconv.AppendInt(dst, int64(delay), 10)
+	dst = append(dst, `,"reported_at":"`...)
+	dst = reported.UTC().AppendFormat(dst, time.RFC3339)
+	return append(dst, `"}`...)
 }

@@ -6,12 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/freshet-io/freshet/config"
 	"github.com/freshet-io/freshet/deploy/demo"
@@ -23,9 +26,10 @@ an embedded Redis and the lookup server. It sends every one of the 336,776 fligh
 airport, route and aircraft, and prints some of the features. From the Parquet files that the flights have
 gone to meanwhile it makes a training set, and prints five rows of it.
 
-A small model then predicts the delays of a third of the flights. From the last quarter of the year on it is
-served one carrier's distances in kilometres, on purpose: monitors find it, and a webhook receiver in this
-process checks the alert's signature. The alert is printed, and a page of what the monitor saw is written.
+A small model then predicts the delays of a quarter of the flights, and labels follow hours later. Two faults are
+made on purpose in the last quarter of the year: one carrier's distances are served in kilometres, and one
+airport's feed falls silent. Monitors find both, and a webhook receiver in this process checks the alerts'
+signatures. What was told is printed, and a page of what the monitor saw is written.
 
 Then it goes on serving, with Kafka and HTTP on local ports, until it is interrupted.
 Its data is in a temporary folder and is removed at the end.`
@@ -59,6 +63,12 @@ func (a *app) demoCommand() *cobra.Command {
 
 // demoPartitions is enough for the cores of a laptop and few enough to start quickly.
 const demoPartitions = 4
+
+// The demo's sources, in the order of its definition; there are boards where there are monitors.
+const (
+	flightSource = iota
+	boardSource
+)
 
 // fewestFlights is what timing lookups needs.
 const fewestFlights = 10_000
@@ -128,7 +138,7 @@ func (a *app) playDemo(ctx context.Context, flags demoFlags, l local, rcv *recei
 	if report.DeadLettered, err = l.deadLettered(ctx); err != nil {
 		return err
 	}
-	set, err := a.trainDemo(ctx, flights, l, &report)
+	set, err := a.trainDemo(ctx, flights, l, rcv, &report)
 	if err != nil {
 		return err
 	}
@@ -167,7 +177,7 @@ func (a *app) playDemo(ctx context.Context, flags demoFlags, l local, rcv *recei
 		printTryThis(a.Stdout, a.Program, l)
 		set.tryTrain(a.Stdout, a.Program)
 		if watched != nil {
-			watched.tryWatch(a.Stdout, a.Program, l, set.plane)
+			watched.tryWatch(a.Stdout, a.Program, set.plane)
 		}
 	}
 	<-ctx.Done()
@@ -188,14 +198,22 @@ func (a *app) countFlights(ctx context.Context, flights *demo.Flights, client *l
 	defer cancel(nil)
 	start := time.Now()
 	r.lastDeparture = start.UTC().Truncate(time.Second)
-	sent := make(chan struct{})
-	go func() {
-		defer close(sent)
-		if err := sendFlights(ctx, flights, l.conn, l.plane.Sources[0].Topic, r.lastDeparture); err != nil {
-			cancel(err)
-		}
-	}()
-	defer func() { cancel(nil); <-sent }()
+	var sending sync.WaitGroup
+	send := func(source int, records iter.Seq[*kgo.Record], sent *int64) {
+		sending.Go(func() {
+			n, err := sendEvents(ctx, records, l.conn, l.plane.Sources[source].Topic)
+			if *sent = n; err != nil {
+				cancel(err)
+			}
+		})
+	}
+	r.sent = make([]int64, len(l.plane.Sources))
+	if len(l.plane.Monitors) > 0 {
+		r.faults = faultsOf(flights, r.lastDeparture)
+		send(boardSource, boardRecords(flights, r.lastDeparture, r.faults), &r.sent[boardSource])
+	}
+	send(flightSource, flightRecords(flights, r.lastDeparture), &r.sent[flightSource])
+	defer func() { cancel(nil); sending.Wait() }()
 	bar := newProgress(a.Stderr, a.Terminal, "counted", int64(r.Events))
 	err := awaitAll(ctx, client, all, func(share float64) { bar.set(int64(share * float64(r.Events))) })
 	bar.finish()
@@ -204,6 +222,10 @@ func (a *app) countFlights(ctx context.Context, flights *demo.Flights, client *l
 	}
 	if err != nil {
 		return err
+	}
+	sending.Wait()
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
 	}
 	r.Seconds = time.Since(start).Seconds()
 	r.EventsPerSecond = float64(r.Events) / r.Seconds
@@ -239,5 +261,5 @@ The plane serves on until you press Ctrl-C. Try, in another terminal:
 
   # the last three events, from Kafka
   kcat -C -q -e -b %s -t %s -o -1 -c 3
-`, l.addrs.HTTP, body, program, l.serverFlag(), strings.Join(l.conn.Brokers, ","), l.plane.Sources[0].Topic)
+`, l.addrs.HTTP, body, program, l.serverFlag(), strings.Join(l.conn.Brokers, ","), l.plane.Sources[flightSource].Topic)
 }

@@ -35,6 +35,12 @@ type received struct {
 	body []byte
 }
 
+// The variables of the demo's channel.
+const (
+	webhookVariable = "DEMO_WEBHOOK"
+	secretVariable  = "DEMO_SECRET"
+)
+
 // maxMessage bounds a request's body; messages are 20,000 bytes at most.
 const maxMessage = 64 << 10
 
@@ -62,7 +68,7 @@ func (r *receiver) Close() error { return r.server.Close() }
 
 // lookup gives the variables of the demo's channel.
 func (r *receiver) lookup(name string) (string, bool) {
-	v, ok := map[string]string{"DEMO_WEBHOOK": r.url, "DEMO_SECRET": r.secret}[name]
+	v, ok := map[string]string{webhookVariable: r.url, secretVariable: r.secret}[name]
 	return v, ok
 }
 

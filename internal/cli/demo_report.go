@@ -36,7 +36,12 @@ type demoReport struct {
 	Platform         string  `json:"platform"`
 	CPUs             int     `json:"cpus"`
 
-	lastDeparture time.Time // of the flights as they were sent
+	Labels int `json:"labels"`
+	Muted  int `json:"muted"` // series that the silent airport's feed muted
+
+	lastDeparture time.Time   // of the flights as they were sent
+	faults        *demoFaults // nil: none are made
+	sent          []int64     // events, by source
 }
 
 // demoService is what the demo's model asks for.

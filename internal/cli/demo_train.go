@@ -30,29 +30,35 @@ const beforeDeparture = time.Hour
 // demoSet is the demo's training set, and the files beside it that the printed commands use.
 type demoSet struct {
 	plane, spine, set string // files
+	service           string
 	manifest          *train.Manifest
 }
 
 // trainDemo waits until the files have every flight, and makes a training set of some of them.
-func (a *app) trainDemo(ctx context.Context, flights *demo.Flights, l local, r *demoReport) (_ *demoSet, err error) {
+func (a *app) trainDemo(ctx context.Context, flights *demo.Flights, l local, rcv *receiver, r *demoReport) (_ *demoSet, err error) {
 	store, err := parquet.Open(ctx, l.plane.Connections.Parquet.URL, parquet.Options{})
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	began := time.Now()
-	if err := a.awaitFiles(ctx, store, l.plane.Sources[0], int64(r.Events)); err != nil {
-		return nil, err
+	for i, sent := range r.sent {
+		if err := a.awaitFiles(ctx, store, l.plane.Sources[i], sent); err != nil {
+			return nil, err
+		}
 	}
 	r.FilesWaitSeconds = time.Since(began).Seconds()
 	d := &demoSet{
-		plane: filepath.Join(l.dir, "plane.yaml"), spine: filepath.Join(l.dir, "spine.csv"), set: filepath.Join(l.dir, "train.parquet"),
+		plane: filepath.Join(l.dir, "plane"), spine: filepath.Join(l.dir, "spine.csv"), set: filepath.Join(l.dir, "train.parquet"),
 	}
-	connections := fmt.Sprintf("\nconnections:\n  parquet: {url: %q}\n", string(l.plane.Connections.Parquet.URL))
-	if err := os.WriteFile(d.plane, append(slices.Clone(demo.PlaneYAML), connections...), 0o600); err != nil {
-		return nil, err
+	d.service = demoService
+	if len(l.plane.Models) > 0 {
+		d.service = l.plane.Models[0].Service.Name
 	}
-	if err := writeSpine(d.spine, flights, r.lastDeparture); err != nil {
+	if err := writeDefinition(d.plane, l, rcv); err != nil {
+		return nil, fmt.Errorf("write the demo's definition: %w", err)
+	}
+	if err := writeSpine(d.spine, flights, r); err != nil {
 		return nil, fmt.Errorf("write the demo's spine: %w", err)
 	}
 	spine, err := train.OpenSpine(d.spine, train.NoLists)
@@ -64,7 +70,7 @@ func (a *app) trainDemo(ctx context.Context, flights *demo.Flights, l local, r *
 		return nil, errors.Join(err, spine.Close())
 	}
 	set, err := train.New(train.Options{
-		Plane: l.plane, Service: demoService, Spine: spine, Store: store, Output: out, Dir: l.dir,
+		Plane: l.plane, Service: d.service, Spine: spine, Store: store, Output: out, Dir: l.dir,
 		SpineName: d.spine, StoreName: "parquet", OutputName: d.set,
 	})
 	if err != nil {
@@ -106,21 +112,49 @@ func (a *app) awaitFiles(ctx context.Context, store *parquet.Store, source *conf
 	}
 }
 
+// writeDefinition writes the demo's definition into a folder, for the commands that are printed: the embedded services are named in it, and
+// where the plane has monitors, they and their receiver.
+func writeDefinition(folder string, l local, rcv *receiver) error {
+	connections := fmt.Sprintf("connections:\n  kafka: {brokers: [%q]}\n  parquet: {url: %q}\n", l.conn.Brokers[0], string(l.plane.Connections.Parquet.URL))
+	files := map[string]string{"plane.yaml": string(demo.PlaneYAML), "connections.yaml": connections}
+	if len(l.plane.Monitors) > 0 {
+		files["secret"] = rcv.secret
+		files["monitors.yaml"] = os.Expand(string(demo.MonitorsYAML), func(name string) string {
+			return map[string]string{webhookVariable: rcv.url, secretVariable: "file:secret"}[name]
+		})
+	}
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		return err
+	}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // writeSpine writes what a data scientist would bring: flights, when their delays are to be predicted, and how late they
-// were, which is the label.
-func writeSpine(file string, flights *demo.Flights, last time.Time) (err error) {
+// were, which is the label. They are from before the faults.
+func writeSpine(file string, flights *demo.Flights, r *demoReport) (err error) {
 	f, err := os.Create(file)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	w := csv.NewWriter(f)
-	step, i := max(1, flights.Len()/demoSpine), -1
+	known := 0
+	for flight := range flights.EndingAt(r.lastDeparture) {
+		if r.faults.trained(flight.DepartedAt) {
+			known++
+		}
+	}
+	step, i := max(1, known/demoSpine), -1
 	write := func(cells ...string) { _ = w.Write(cells) } // Error says it below
 	write("flight", "carrier", "origin", "dest", "distance", "event_timestamp", "dep_delay")
 	rows := 0
-	for flight := range flights.EndingAt(last) {
-		if i++; i%step != 0 || rows == demoSpine {
+	for flight := range flights.EndingAt(r.lastDeparture) {
+		if i++; i%step != 0 || rows == demoSpine || !r.faults.trained(flight.DepartedAt) {
 			continue
 		}
 		rows++
@@ -206,7 +240,7 @@ func (d *demoSet) tryTrain(w io.Writer, program string) {
   # the worst hours of the year, by SQL over the same files%s
   %s sql "SELECT date_trunc('hour', _event_time) AS hour, count(*) AS flights, round(avg(dep_delay)) AS mean_delay
     FROM events_departures GROUP BY hour HAVING count(*) > 20 ORDER BY mean_delay DESC LIMIT 5" %s
-`, program, d.plane, demoService, d.spine, note, withSQL, d.plane)
+`, program, d.plane, d.service, d.spine, note, withSQL, d.plane)
 }
 
 // showCell shows a value of the set: numbers with at most two decimals.

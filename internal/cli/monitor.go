@@ -14,6 +14,7 @@ import (
 	"github.com/freshet-io/freshet/config"
 	"github.com/freshet-io/freshet/monitors/alert"
 	"github.com/freshet-io/freshet/monitors/baseline"
+	"github.com/freshet-io/freshet/monitors/drift"
 	"github.com/freshet-io/freshet/monitors/report"
 	"github.com/freshet-io/freshet/monitors/topics"
 	"github.com/freshet-io/freshet/monitors/watch"
@@ -113,9 +114,11 @@ func newMonitorRow(mon *config.Monitor, b *baseline.Baseline, scores []watch.Sco
 	if firing == nil {
 		r.Firing = []string{}
 	}
+	if last := lastWindow(scores); last > 0 {
+		r.LastWindow = instant(last)
+	}
 	for i := range scores {
 		s := &scores[i]
-		r.LastWindow = instant(s.Window.End)
 		if s.Changed() {
 			r.Changed++
 		}
@@ -126,8 +129,23 @@ func newMonitorRow(mon *config.Monitor, b *baseline.Baseline, scores []watch.Sco
 	return r
 }
 
-// times is how many thresholds an effect is; one that was not measured is below any.
+// lastWindow is the end of the last window of some scores, in microseconds: of the monitor's own windows, if there are any, for hours of volume
+// and ticks of freshness end otherwise. 0: there are no scores.
+func lastWindow(scores []watch.Score) (last int64) {
+	own := slices.ContainsFunc(scores, func(s watch.Score) bool { return sequenceOf(s.Kind) == "" })
+	for i := range scores {
+		if !own || sequenceOf(scores[i].Kind) == "" {
+			last = max(last, scores[i].Window.End)
+		}
+	}
+	return last
+}
+
+// times is how many thresholds an effect is; one that was not measured, or on too few rows, is below any.
 func times(s *watch.Score) float64 {
+	if o := drift.Outcome(s.Outcome); o == drift.TooFewRows || o == drift.NoRows {
+		return -1
+	}
 	if x := float64(s.Effect) / s.Threshold; x >= 0 {
 		return x
 	}

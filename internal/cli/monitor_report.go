@@ -159,12 +159,11 @@ func monitorPage(plane *config.Plane, mon *config.Monitor, series [][]watch.Scor
 		Headings: []string{"effect", "threshold", "p", "n ref", "n cur", "n eff", "method"},
 	}
 	ends, changed := map[int64]bool{}, 0
-	last, lastOf := int64(math.MinInt64), map[string]int64{} // the last window of all, and of each sequence
+	lastOf := map[string]int64{} // the last window of each sequence
 	for _, of := range series {
 		for i := range of {
 			end, sequence := of[i].Window.End, sequenceOf(of[i].Kind)
 			ends[end] = true
-			last = max(last, end)
 			lastOf[sequence] = max(lastOf[sequence], end)
 		}
 	}
@@ -175,7 +174,7 @@ func monitorPage(plane *config.Plane, mon *config.Monitor, series [][]watch.Scor
 		}
 		p.Columns = append(p.Columns, c)
 	}
-	p.Subtitle = fmt.Sprintf("%d of %d series changed in the window that ends at %s.", changed, len(series), instant(last))
+	p.Subtitle = fmt.Sprintf("%d of %d series changed in the window that ends at %s.", changed, len(series), instant(lastWindow(slices.Concat(series...))))
 	window := windowText(mon.Size)
 	if mon.Every != mon.Size {
 		window += " every " + windowText(mon.Every)
@@ -199,7 +198,7 @@ func reportColumn(of []watch.Score, pairs []watch.Pair) report.Column {
 	c := report.Column{
 		Name: nameOf(s.Series()), Verdict: s.Outcome, Level: outcomeLevel(s.Outcome), Notes: slices.Clone(s.Notes),
 		Cells: []string{
-			report.Number(float64(s.Effect)), fmt.Sprint(s.Threshold), report.P(float64(s.PAdjusted)), thousands(int64(s.NRef)), thousands(int64(s.NCur)), thousands(int64(s.NEffCur)), s.Method,
+			report.Number(float64(s.Effect)), fmt.Sprint(s.Threshold), report.P(float64(s.PAdjusted)), thousands(int64(s.NRef)), thousands(int64(s.NCur)), rowsText(s.NEffCur), s.Method,
 		},
 	}
 	c.Notes = append([]string{fmt.Sprintf("%s against %s", s.Kind, s.Against)}, c.Notes...)
@@ -218,6 +217,14 @@ func reportColumn(of []watch.Score, pairs []watch.Pair) report.Column {
 		}
 	}
 	return c
+}
+
+// rowsText is a number of rows, which not every check has.
+func rowsText(n watch.Number) string {
+	if math.IsNaN(float64(n)) {
+		return "-"
+	}
+	return thousands(int64(n))
 }
 
 func outcomeLevel(outcome string) report.Level {
