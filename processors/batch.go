@@ -109,11 +109,13 @@ func (m *materializer) apply(ctx context.Context, fetches kgo.Fetches) {
 		parts = append(parts, &part{t: t, recs: p.Records})
 	})
 	work := func(pt *part) {
+		pt.t.cells.hold() // no entity leaves memory before the batch has been folded in
 		for _, r := range pt.recs {
 			if pt.err = pt.t.apply(r); pt.err != nil {
-				return
+				break
 			}
 		}
+		pt.err = errors.Join(pt.err, pt.t.cells.release())
 	}
 	if workers := min(runtime.GOMAXPROCS(0), len(parts)); workers > 1 {
 		var next atomic.Int64

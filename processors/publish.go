@@ -123,10 +123,8 @@ func (p *publisher) collect(tasks []*task) (*publishBatch, error) {
 		if t.state != taskRunning || !t.online.checked {
 			continue
 		}
-		for _, v := range t.views {
-			if err := v.encodeWaiting(t, b); err != nil {
-				return nil, err
-			}
+		if err := t.encodeWaiting(b); err != nil {
+			return nil, err
 		}
 		if t.waiting() > 0 {
 			continue
@@ -146,6 +144,18 @@ func (p *publisher) collect(tasks []*task) (*publishBatch, error) {
 func (b *publishBatch) reset() {
 	clear(b.refs)
 	b.writes, b.refs, b.marks, b.arena, b.err = b.writes[:0], b.refs[:0], b.marks[:0], b.arena[:0], nil
+}
+
+// encodeWaiting moves entities of all views from waiting into the batch.
+func (t *task) encodeWaiting(b *publishBatch) (err error) {
+	t.cells.hold() // no entity leaves memory here
+	defer func() { err = errors.Join(err, t.cells.release()) }()
+	for _, v := range t.views {
+		if err := v.encodeWaiting(t, b); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // encodeWaiting moves entities of one view from waiting into the batch.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -35,7 +34,7 @@ type store struct {
 		next uint32 // the next task id
 	}
 
-	// The batch on its way into the database. What may read something of it waits; see scanNow.
+	// The batch on its way into the database. What may read something of it waits; see cellReader.entity.
 	later struct {
 		sync.Mutex
 		done chan struct{} // nil: there is none
@@ -74,6 +73,7 @@ func openStoreOn(fs vfs.FS, dir string, cacheBytes int64, logger *slog.Logger) (
 	defer cache.Unref()
 	opts := &pebble.Options{
 		FS:                          fs,
+		Comparer:                    storeComparer,
 		Cache:                       cache,
 		DisableWAL:                  true,
 		MemTableSize:                32 << 20,
@@ -93,9 +93,12 @@ func openStoreOn(fs vfs.FS, dir string, cacheBytes int64, logger *slog.Logger) (
 			opts.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
 		}
 	}
+	if err := removeFormer(dir); err != nil {
+		return nil, err
+	}
 	s := &store{}
 	opts.EventListener = &pebble.EventListener{BackgroundError: s.trouble}
-	db, err := pebble.Open(filepath.Join(dir, "state"), opts)
+	db, err := pebble.Open(storeDir(dir), opts)
 	if err != nil {
 		return nil, fmt.Errorf("open the local store in %s (is another instance using it? every instance needs its own state_dir): %w", dir, err)
 	}
@@ -318,11 +321,6 @@ func (s *store) scan(id uint32, prefix, from []byte, fn func(key, value []byte) 
 	if err := s.wait(); err != nil {
 		return err
 	}
-	return s.scanNow(id, prefix, from, fn)
-}
-
-// scanNow is scan for keys that the batch on its way does not have.
-func (s *store) scanNow(id uint32, prefix, from []byte, fn func(key, value []byte) error) error {
 	lower := appendData(nil, id, prefix)
 	opts := &pebble.IterOptions{LowerBound: lower, UpperBound: upperBound(lower)}
 	if from != nil {

@@ -42,6 +42,7 @@ type task struct {
 	reader *ingest.Reader
 	views  []*viewState
 	store  *store
+	cells  cellReader
 	met    *metrics
 	clock  func() time.Time // for what people read; never for a result
 
@@ -117,7 +118,8 @@ type viewState struct {
 	headField, tailField string
 	expire               time.Duration
 	inputs               *inputs.Evaluator
-	cells                []byte
+	cells                []byte // scratch
+	prefix               []byte // scratch
 }
 
 // An entry is an entity in memory.
@@ -160,7 +162,7 @@ func newTask(in *input, partition int32, st *store, met *metrics, p *config.Plan
 		return nil, err
 	}
 	t := &task{
-		in: in, partition: partition, store: st, met: met, clock: clock, reader: rd,
+		in: in, partition: partition, store: st, cells: cellReader{s: st}, met: met, clock: clock, reader: rd,
 		now: noMeta(), committed: noMeta(),
 		row: make([]feature.Value, len(in.source.Schema)),
 	}

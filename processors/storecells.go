@@ -1,0 +1,108 @@
+package processors
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// storeComparer orders keys as bytes. What it adds is where the key of a cell divides: what all cells of an entity share
+// is the prefix, so that a table's filter knows the entities that it has cells of, and an entity that the store does not
+// know costs no table a read.
+var storeComparer = func() *pebble.Comparer {
+	c := *pebble.DefaultComparer
+	c.Name = "freshet.cells.1"
+	c.Split = splitCell
+	c.Compare, c.Equal = bytes.Compare, bytes.Equal
+	c.ImmediateSuccessor = func(dst, a []byte) []byte { return append(dst, upperBound(a)...) }
+	return &c
+}()
+
+// The parts of the key of a cell: 'd', task id, kindCell, format, view, length of the entity key, entity key, and cellSuffix
+// bytes of hop and start.
+const (
+	cellLength = 1 + 4 + 1 + 1 + 8 // where the length of the entity key is
+	cellSuffix = 4 + 8
+)
+
+// splitCell returns how long the prefix of a key is: for a cell the part that names the entity, for others, and for parts
+// of keys, all of it. No prefix begins with another one that has a suffix, for the length stands before the entity key:
+// so bytes order prefixes first and suffixes after them.
+func splitCell(key []byte) int {
+	if len(key) <= cellLength || key[0] != 'd' || key[5] != kindCell {
+		return len(key)
+	}
+	n, w := binary.Uvarint(key[cellLength:])
+	if w <= 0 || n > uint64(len(key)) {
+		return len(key)
+	}
+	return min(cellLength+w+int(n), len(key))
+}
+
+// storeDir is where a store is in a state directory; it is named by the comparer, which a database cannot change.
+func storeDir(dir string) string { return filepath.Join(dir, "cells.1") }
+
+// removeFormer deletes a store of an earlier form. All that it has is restored from the changelog.
+func removeFormer(dir string) error {
+	if err := os.RemoveAll(filepath.Join(dir, "state")); err != nil {
+		return fmt.Errorf("remove the local store of an earlier version: %w", err)
+	}
+	return nil
+}
+
+// A cellReader reads the cells of entities out of the store. Held, it keeps the view of the store that the first read
+// saw, which spares most of the price of a read, and is right as long as no entity leaves memory meanwhile.
+type cellReader struct {
+	s    *store
+	it   *pebble.Iterator
+	key  []byte
+	held bool
+}
+
+// hold keeps the view of the store until release.
+func (r *cellReader) hold() { r.held = true }
+
+func (r *cellReader) release() error {
+	r.held = false
+	if r.it == nil {
+		return nil
+	}
+	err := r.it.Close()
+	r.it = nil
+	if err != nil {
+		return fmt.Errorf("read the local store: %w", err)
+	}
+	return nil
+}
+
+// entity calls fn for the cells of an entity of a task, whose keys begin with prefix, in order. It does not wait for the
+// batch on its way, which must not have any. The slices are valid during the call.
+func (r *cellReader) entity(id uint32, prefix []byte, fn func(key, value []byte) error) (err error) {
+	if r.it == nil {
+		if r.it, err = r.s.db.NewIter(&pebble.IterOptions{UseL6Filters: true}); err != nil {
+			return fmt.Errorf("read the local store: %w", err)
+		}
+	}
+	if !r.held {
+		defer func() { err = errors.Join(err, r.release()) }()
+	}
+	r.key = appendData(r.key[:0], id, prefix)
+	for ok := r.it.SeekPrefixGE(r.key); ok; ok = r.it.Next() {
+		v, err := r.it.ValueAndErr()
+		if err == nil {
+			err = fn(r.it.Key()[5:], v)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := r.it.Error(); err != nil {
+		return fmt.Errorf("read the local store: %w", err)
+	}
+	return nil
+}

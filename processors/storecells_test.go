@@ -1,0 +1,194 @@
+package processors
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/freshet-io/freshet/internal/feature"
+)
+
+// A storeKey is any key of the store: of cells and of other things, whole and cut short.
+func storeKey(t *rapid.T) []byte {
+	entity := rapid.SliceOfN(rapid.SampledFrom([]byte{0, 1, 2, 12, 13, 255}), 0, 140).Draw(t, "entity")
+	kind := rapid.SampledFrom([]byte{kindCell, kindMeta, kindCase}).Draw(t, "kind")
+	view := [8]byte{rapid.Byte().Draw(t, "view")}
+	cell := feature.Cell{Hop: rapid.Uint32Range(0, 2).Draw(t, "hop"), Start: rapid.Int64Range(-2, 2).Draw(t, "start")}
+	key := appendData(nil, rapid.Uint32Range(0, 1).Draw(t, "task"), feature.AppendCellKey([]byte{kind}, view, entity, cell))
+	return key[:len(key)-rapid.SampledFrom([]int{0, 0, 0, 1, 11, 12, 13, len(key) - 1}).Draw(t, "cut")]
+}
+
+// What the store's database asks of a comparer with prefixes: prefixes order keys as the keys themselves are ordered, a
+// prefix is its own prefix, and the first prefix after another is one.
+func TestPrefixesOrderKeysAsBytesDo(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		a, b := storeKey(t), storeKey(t)
+		pa, pb := a[:splitCell(a)], b[:splitCell(b)]
+		if n := splitCell(pa); n != len(pa) {
+			t.Fatalf("prefix %x of %x has a prefix of %d bytes", pa, a, n)
+		}
+		want := bytes.Compare(pa, pb)
+		if want == 0 {
+			want = bytes.Compare(a[len(pa):], b[len(pb):])
+		}
+		if got := bytes.Compare(a, b); got != want {
+			t.Fatalf("%x and %x are ordered %d, by prefix and suffix %d", a, b, got, want)
+		}
+		next := storeComparer.ImmediateSuccessor(nil, pa)
+		if bytes.Compare(next, pa) <= 0 || splitCell(next) != len(next) {
+			t.Fatalf("after prefix %x comes %x", pa, next)
+		}
+	})
+}
+
+// An entity's cells are found, and no other's, whatever is in memory, in files, or in both.
+func TestEntitiesAreReadFromTheStore(t *testing.T) {
+	s, err := openStore(t.TempDir(), 8<<20, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	view := [8]byte{7}
+	entityKey := func(e int) []byte { return bytes.Repeat([]byte{byte(e)}, e%5) } // each is the beginning of others
+	want := map[string][]int64{}
+	r := cellReader{s: s}
+	defer r.release()
+	check := func() {
+		t.Helper()
+		for task := range uint32(3) {
+			for e := range 40 {
+				var got []int64
+				prefix := feature.AppendEntityPrefix([]byte{kindCell}, view, entityKey(e))
+				err := r.entity(task, prefix, func(key, _ []byte) error {
+					_, _, c, err := feature.ParseCellKey(key[1:])
+					got = append(got, c.Start)
+					return err
+				})
+				if name := fmt.Sprint(task, entityKey(e)); err != nil || !slices.Equal(got, want[name]) {
+					t.Fatalf("task and entity %s: cells %d, %v; want %d", name, got, err, want[name])
+				}
+			}
+		}
+	}
+	check() // nothing
+	for round := range int64(3) {
+		b := s.batch(0)
+		for task := range uint32(2) {
+			for e := range 30 {
+				key := feature.AppendCellKey([]byte{kindCell}, view, entityKey(e), feature.Cell{Hop: 60, Start: round * 60e6})
+				if name := fmt.Sprint(task, entityKey(e)); !slices.Contains(want[name], round*60e6) {
+					want[name] = append(want[name], round*60e6)
+				}
+				if err := b.put(task, key, []byte("v")); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if err := b.commit(); err != nil {
+			t.Fatal(err)
+		}
+		r.hold()
+		check()
+		if err := r.release(); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.db.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		check()
+	}
+	stop := errors.New("enough")
+	prefix := feature.AppendEntityPrefix([]byte{kindCell}, view, entityKey(1))
+	if err := r.entity(0, prefix, func(_, _ []byte) error { return stop }); !errors.Is(err, stop) {
+		t.Errorf("a reader that gives up gets %v", err)
+	}
+}
+
+// The store is a copy: one of an earlier form is not read but removed.
+func TestAStoreOfAnEarlierFormIsRemoved(t *testing.T) {
+	dir := t.TempDir()
+	former := filepath.Join(dir, "state")
+	if err := os.MkdirAll(filepath.Join(former, "sub"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s, err := openStore(dir, 8<<20, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	if _, err := os.Stat(former); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it is still there: %v", err)
+	}
+}
+
+// BenchmarkReadEntity reads entities of 20 cells out of a store of 100,000: those that are there, and those that are not.
+func BenchmarkReadEntity(b *testing.B) {
+	const entities, rounds = 100_000, 20
+	s, err := openStore(b.TempDir(), 64<<20, slog.New(slog.DiscardHandler))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.close()
+	view := [8]byte{7}
+	entityKey := func(e uint64) []byte { return binary.BigEndian.AppendUint64(nil, e*0x9e3779b97f4a7c15) }
+	for round := range int64(rounds) {
+		batch := s.batch(0)
+		for e := range uint64(entities) {
+			key := feature.AppendCellKey([]byte{kindCell}, view, entityKey(2*e), feature.Cell{Hop: 60, Start: round * 60e6})
+			if err := batch.put(1, key, make([]byte, 24)); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if err := batch.commit(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		name  string
+		plus  uint64
+		cells int
+		held  bool
+	}{{"known", 0, rounds, false}, {"known/held", 0, rounds, true}, {"new", 1, 0, false}, {"new/held", 1, 0, true}} {
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			r := cellReader{s: s}
+			if c.held {
+				r.hold()
+			}
+			defer r.release()
+			var prefix []byte
+			var e uint64
+			for b.Loop() {
+				e = (e + 7919) % entities
+				n := 0
+				prefix = feature.AppendEntityPrefix(append(prefix[:0], kindCell), view, entityKey(2*e+c.plus))
+				if err := r.entity(1, prefix, func(_, _ []byte) error { n++; return nil }); err != nil || n != c.cells {
+					b.Fatalf("%d cells, %v", n, err)
+				}
+			}
+		})
+	}
+	b.Run("known/scan", func(b *testing.B) { benchScan(b, s, view, entityKey, 0, entities) })
+	b.Run("new/scan", func(b *testing.B) { benchScan(b, s, view, entityKey, 1, entities) })
+}
+
+func benchScan(b *testing.B, s *store, view [8]byte, entityKey func(uint64) []byte, plus, entities uint64) {
+	var prefix []byte
+	var e uint64
+	b.ReportAllocs()
+	for b.Loop() {
+		e = (e + 7919) % entities
+		prefix = feature.AppendEntityPrefix(append(prefix[:0], kindCell), view, entityKey(2*e+plus))
+		if err := s.scan(1, prefix, nil, func(_, _ []byte) error { return nil }); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
