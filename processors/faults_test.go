@@ -248,13 +248,15 @@ func TestARecordTooLargeForADeadLetterIsCut(t *testing.T) {
 	}
 	w.produce(50)
 	eventually(t, "features", w.check)
-	for l, err := range ingest.List(t.Context(), w.client(ingest.DeadLetterOptions()...), "fr.dlq.orders", ingest.Filter{}) {
-		if err != nil || l.Class != ingest.TooLarge || l.Cut != "key=2 value=16777217 headers=0" || string(l.Original.Value) != string(huge[:1<<20]) {
-			t.Errorf("%s %q with %d bytes, %v", l.Class, l.Cut, len(l.Original.Value), err)
+	eventually(t, "a dead letter", func() error { // which its transaction's end shows
+		for l, err := range ingest.List(t.Context(), w.client(ingest.DeadLetterOptions()...), "fr.dlq.orders", ingest.Filter{}) {
+			if err != nil || l.Class != ingest.TooLarge || l.Cut != "key=2 value=16777217 headers=0" || string(l.Original.Value) != string(huge[:1<<20]) {
+				return fmt.Errorf("%s %q with %d bytes, %v", l.Class, l.Cut, len(l.Original.Value), err)
+			}
+			return nil
 		}
-		return
-	}
-	t.Error("there is no dead letter")
+		return errors.New("there is none")
+	})
 }
 
 func header(r *kgo.Record, key string) string {

@@ -55,10 +55,9 @@ func removeFormer(dir string) error {
 	return nil
 }
 
-// A cellReader reads the cells of entities out of the store. Held, it keeps the view of the store that the first read
+// A cellReader reads the cells of entities out of one store. Held, it keeps the view of the store that the first read
 // saw, which spares most of the price of a read, and is right as long as no entity leaves memory meanwhile.
 type cellReader struct {
-	s    *store
 	it   *pebble.Iterator
 	key  []byte
 	held bool
@@ -82,9 +81,9 @@ func (r *cellReader) release() error {
 
 // entity calls fn for the cells of an entity of a task, whose keys begin with prefix, in order. It does not wait for the
 // batch on its way, which must not have any. The slices are valid during the call.
-func (r *cellReader) entity(id uint32, prefix []byte, fn func(key, value []byte) error) (err error) {
+func (r *cellReader) entity(s *store, id uint32, prefix []byte, fn func(key, value []byte) error) (err error) {
 	if r.it == nil {
-		if r.it, err = r.s.db.NewIter(&pebble.IterOptions{UseL6Filters: true}); err != nil {
+		if r.it, err = s.db.NewIter(&pebble.IterOptions{UseL6Filters: true}); err != nil {
 			return fmt.Errorf("read the local store: %w", err)
 		}
 	}

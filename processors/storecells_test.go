@@ -59,7 +59,7 @@ func TestEntitiesAreReadFromTheStore(t *testing.T) {
 	view := [8]byte{7}
 	entityKey := func(e int) []byte { return bytes.Repeat([]byte{byte(e)}, e%5) } // each is the beginning of others
 	want := map[string][]int64{}
-	r := cellReader{s: s}
+	r := cellReader{}
 	defer r.release()
 	check := func() {
 		t.Helper()
@@ -67,7 +67,7 @@ func TestEntitiesAreReadFromTheStore(t *testing.T) {
 			for e := range 40 {
 				var got []int64
 				prefix := feature.AppendEntityPrefix([]byte{kindCell}, view, entityKey(e))
-				err := r.entity(task, prefix, func(key, _ []byte) error {
+				err := r.entity(s, task, prefix, func(key, _ []byte) error {
 					_, _, c, err := feature.ParseCellKey(key[1:])
 					got = append(got, c.Start)
 					return err
@@ -107,7 +107,7 @@ func TestEntitiesAreReadFromTheStore(t *testing.T) {
 	}
 	stop := errors.New("enough")
 	prefix := feature.AppendEntityPrefix([]byte{kindCell}, view, entityKey(1))
-	if err := r.entity(0, prefix, func(_, _ []byte) error { return stop }); !errors.Is(err, stop) {
+	if err := r.entity(s, 0, prefix, func(_, _ []byte) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("a reader that gives up gets %v", err)
 	}
 }
@@ -159,7 +159,7 @@ func BenchmarkReadEntity(b *testing.B) {
 	}{{"known", 0, rounds, false}, {"known/held", 0, rounds, true}, {"new", 1, 0, false}, {"new/held", 1, 0, true}} {
 		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()
-			r := cellReader{s: s}
+			r := cellReader{}
 			if c.held {
 				r.hold()
 			}
@@ -170,7 +170,7 @@ func BenchmarkReadEntity(b *testing.B) {
 				e = (e + 7919) % entities
 				n := 0
 				prefix = feature.AppendEntityPrefix(append(prefix[:0], kindCell), view, entityKey(2*e+c.plus))
-				if err := r.entity(1, prefix, func(_, _ []byte) error { n++; return nil }); err != nil || n != c.cells {
+				if err := r.entity(s, 1, prefix, func(_, _ []byte) error { n++; return nil }); err != nil || n != c.cells {
 					b.Fatalf("%d cells, %v", n, err)
 				}
 			}

@@ -162,7 +162,7 @@ func newTask(in *input, partition int32, st *store, met *metrics, p *config.Plan
 		return nil, err
 	}
 	t := &task{
-		in: in, partition: partition, store: st, cells: cellReader{s: st}, met: met, clock: clock, reader: rd,
+		in: in, partition: partition, store: st, met: met, clock: clock, reader: rd,
 		now: noMeta(), committed: noMeta(),
 		row: make([]feature.Value, len(in.source.Schema)),
 	}

@@ -60,7 +60,7 @@ func (v *viewState) get(t *task, key []byte) (*entry, error) {
 // which waits.
 func (v *viewState) load(t *task, e *entry) error {
 	v.prefix = feature.AppendEntityPrefix(append(v.prefix[:0], kindCell), v.fp, e.keyBytes())
-	return t.cells.entity(t.id, v.prefix, func(key, value []byte) error {
+	return t.cells.entity(t.store, t.id, v.prefix, func(key, value []byte) error {
 		_, _, cell, err := feature.ParseCellKey(key[1:])
 		if err == nil {
 			err = v.layout.Restore(&e.Entity, cell, value)
