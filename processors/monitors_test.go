@@ -61,6 +61,7 @@ type scored struct {
 	client  *kgo.Client
 	rng     *rand.Rand
 	at      int64
+	gap     int64 // between two inferences, microseconds
 	n       int
 }
 
@@ -86,7 +87,7 @@ func newScoredOf(t *testing.T, plane string) *scored {
 		t.Fatal(err)
 	}
 	p.Processing.InstanceID = "one"
-	s := &scored{t: t, cluster: c, seeds: c.ListenAddrs(), plane: p, rng: rand.New(rand.NewPCG(3, 4)), at: time.Now().Add(-4 * time.Hour).Truncate(10 * time.Minute).UnixMicro()}
+	s := &scored{t: t, cluster: c, seeds: c.ListenAddrs(), plane: p, rng: rand.New(rand.NewPCG(3, 4)), at: time.Now().Add(-4 * time.Hour).Truncate(10 * time.Minute).UnixMicro(), gap: 1_000_000}
 	if s.client, err = kgo.NewClient(kgo.SeedBrokers(s.seeds...), kgo.RecordPartitioner(kgo.ManualPartitioner())); err != nil {
 		t.Fatal(err)
 	}
@@ -173,11 +174,11 @@ func (s *scored) produceBaseline(b *baseline.Baseline) {
 	}
 }
 
-// produce sends an inference for each second of a time.
+// produce sends the inferences of a time.
 func (s *scored) produce(d time.Duration, shift float64) {
 	s.t.Helper()
 	var recs []*kgo.Record
-	for end := s.at + d.Microseconds(); s.at < end; s.at += 1_000_000 {
+	for end := s.at + d.Microseconds(); s.at < end; s.at += s.gap {
 		s.n++
 		v := s.values()
 		id := fmt.Sprint("i", s.n)
