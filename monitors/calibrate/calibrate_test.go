@@ -173,3 +173,27 @@ func TestMonitorsThemselvesKeepTheRate(t *testing.T) {
 		}
 	}
 }
+
+// TestSequentialTestsKeepTheRate lets streams that do not change go on for five months, and shifts others.
+func TestSequentialTestsKeepTheRate(t *testing.T) {
+	e := small()
+	for _, s := range thins() {
+		if s.name != "integers with ties, 6 an hour" {
+			continue // the others take too long for a test
+		}
+		n, _, err := e.thinRun(e.random(s.name), s, 30*runMonths, 0, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n > 2*runMonths {
+			t.Errorf("%s: %d alarms in %d months, configured is one in each at most", s.name, n, runMonths)
+		}
+		_, days, err := e.thinRun(e.random(s.name), s, quietDays, delayDays, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if days > 5 {
+			t.Errorf("%s: a shift of a standard deviation was told after %.1f days", s.name, days)
+		}
+	}
+}

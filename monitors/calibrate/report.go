@@ -14,7 +14,7 @@ func (e Experiment) Run() ([]Table, error) {
 		e.Independent,
 		func() (Table, error) { return e.Power(200) },
 		func() (Table, error) { return e.Power(500) },
-		e.Dependent, e.Families, e.Episodes, e.Production,
+		e.Dependent, e.Families, e.Episodes, e.Production, e.Sequential,
 	} {
 		t, err := part()
 		if err != nil {
