@@ -101,6 +101,9 @@ func (a *app) listBaselines(ctx context.Context, m *monitored) error {
 		return err
 	}
 	a.warn(warnings)
+	if _, err := a.unbaselined(ctx, m, made); err != nil {
+		return err
+	}
 	rows := []baselineInfo{}
 	for _, d := range m.plane.Baselines {
 		if b := made[d.Name]; b != nil {

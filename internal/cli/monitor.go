@@ -63,6 +63,8 @@ type monitorRow struct {
 	Changed    int          `json:"changed"`                 // of them
 	Worst      *watch.Score `json:"worst,omitempty"`
 	Firing     []string     `json:"firing"`
+	// Unbaselined are the inferences of the model so far that are compared with nothing, by version.
+	Unbaselined map[string]uint64 `json:"unbaselined,omitempty"`
 }
 
 func (a *app) listMonitors(ctx context.Context, m *monitored) error {
@@ -75,13 +77,19 @@ func (a *app) listMonitors(ctx context.Context, m *monitored) error {
 		return err
 	}
 	a.warn(warnings)
+	strays, err := a.unbaselined(ctx, m, made)
+	if err != nil {
+		return err
+	}
 	rows := []monitorRow{}
 	for _, mon := range m.plane.Monitors {
 		scores, err := m.scores(ctx, mon, scoreFilter{slice: allSlices, windows: 1})
 		if err != nil {
 			return err
 		}
-		rows = append(rows, newMonitorRow(mon, made[mon.BinsName()], scores, open[mon.Name]))
+		row := newMonitorRow(mon, made[mon.BinsName()], scores, open[mon.Name])
+		row.Unbaselined = strays[mon.Model.Name]
+		rows = append(rows, row)
 	}
 	if a.json() {
 		return printJSON(a.Stdout, rows)

@@ -99,6 +99,9 @@ func watched(t *testing.T, s *shop) time.Time {
 		if i%60 != 59 {
 			continue
 		}
+		stray := row(at, 0)
+		stray[1] = feature.StringValue("3")
+		acc.Add(0, stray, at)
 		for _, delta := range acc.Flush(at) {
 			if err := w.Add(delta); err != nil {
 				t.Fatal(err)
@@ -148,6 +151,10 @@ func TestMonitorCommands(t *testing.T) {
 
 	r := ok(t, "monitor", "list", s.plane)
 	expect(t, r.stdout, last, "scorer_1", "spend_1d", "(threshold 0.1)", " of 12 ")
+	const stray = "model scorer: 121 inferences so far of version 3, which has no baseline: they are compared with nothing"
+	expect(t, r.stderr, stray)
+	expect(t, ok(t, "baseline", "list", s.plane).stderr, stray)
+	expect(t, ok(t, "monitor", "list", s.plane, "--output", "json").stdout, `"unbaselined": {`, `"3": 121`)
 	if firing := r.stdout[strings.LastIndex(r.stdout, "(threshold 0.1)"):]; !strings.Contains(firing, "spend_1d") {
 		t.Errorf("nothing fires in\n%s", r.stdout)
 	}

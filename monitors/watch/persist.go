@@ -151,6 +151,19 @@ func (w *Watch) monitor(name string) *monitor {
 	return nil
 }
 
+// RecordedStrays returns the inferences of versions without a baseline, by version, as a record of the state has them. ok is false
+// for records of other things.
+func RecordedStrays(key, value []byte) (strays map[string]uint64, ok bool, err error) {
+	if _, rest, _ := strings.Cut(string(key), "/"); rest != marksRecord || value == nil {
+		return nil, false, nil
+	}
+	var j marksJSON
+	if err := json.Unmarshal(value, &j); err != nil {
+		return nil, false, fmt.Errorf("decode the state record %s: %w", key, err)
+	}
+	return j.Strays, true, nil
+}
+
 // Model returns the name of the model whose state a record is of.
 func Model(key []byte) string {
 	name, _, _ := strings.Cut(string(key), "/")
