@@ -137,7 +137,9 @@ func (a *Accumulator) SetBaseline(name string, b *baseline.Baseline) {
 				f.names[s.Value] = baseline.SliceName(field, s.Value)
 			}
 		}
-		c.fields = append(c.fields, f)
+		if len(f.names) > 0 { // else the training data did not have the field: one slice of all rows would say nothing of its own
+			c.fields = append(c.fields, f)
+		}
 	}
 	a.byVersion[b.Version] = c
 	a.names[name] = b.Version

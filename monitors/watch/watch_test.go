@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -454,5 +455,39 @@ func TestPartitionsThatAreNotHeardOfAreWaitedFor(t *testing.T) {
 	}
 	if len(x.out) != 5 || x.out[3].Rows != 600 {
 		t.Errorf("an idle partition holds stream time up: %d windows judged", len(x.out))
+	}
+}
+
+// What the training data did not have is not watched: a prediction, not even for its drift, and slices by a field. All else is.
+func TestWhatTrainingLackedIsNotWatched(t *testing.T) {
+	p := loadPlane(t, "5m", "skew: {baseline: scorer_1}\n    drift: {against: 30m}\n    quality: {}")
+	s := newStream(p, 51)
+	b := s.baseline(t, 3000)
+	b.Columns, b.Slices = b.Columns[:len(b.Columns)-1], nil
+	if b.Column(config.PredictionColumn) >= 0 {
+		t.Fatal("the prediction is not the last column")
+	}
+	x := newPlant(t, p, b)
+	x.run(s, 0, 70*time.Minute, func(at int64, row []feature.Value) {
+		if at >= start+int64(40*time.Minute/time.Microsecond) {
+			row[3], row[5] = feature.Float64Value(0.999), feature.Float64Value(row[5].Float64()+9)
+		}
+	})
+	kinds := map[string]int{}
+	for _, j := range x.out {
+		for _, sc := range j.Scores {
+			if sc.Column == config.PredictionColumn || sc.Slice != "" {
+				t.Errorf("%s of %s %q is scored", sc.Kind, sc.Column, sc.Slice)
+			}
+			kinds[string(sc.Kind)+" "+sc.Column]++
+		}
+	}
+	for _, c := range []string{"skew spend_1d", "drift spend_1d", "quality spend_1d", "skew total"} {
+		if kinds[c] == 0 {
+			t.Errorf("%s is not scored: %v", c, kinds)
+		}
+	}
+	if got := delivered(x.messages()); len(got) != 1 || !strings.HasPrefix(got[0], "firing orders [") {
+		t.Errorf("messages %q", got)
 	}
 }
