@@ -97,6 +97,8 @@ type Performance struct {
 	MinCoverage float64       // which share of a window's inferences must have labels before it is judged
 	Against     time.Duration // how much earlier the window lies that worse_by is relative to; 0: none
 	Metrics     []Metric
+	// MaxDuplicates is which share of a window's inferences may have an id that was there before; 0: any.
+	MaxDuplicates float64
 }
 
 // Metric is a measure of quality with its limit: Bound or, if it is above 0, WorseBy.

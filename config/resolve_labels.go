@@ -108,6 +108,11 @@ func (r *resolver) performance(s *monitorSpec, m *Monitor) {
 			r.errorf(p.MinCoverage.Pos, "min_coverage must be above 0 and at most 1")
 		}
 	}
+	if d := p.Duplicates; d.Set {
+		if m.Performance.MaxDuplicates = d.V; !(d.V > 0 && d.V < 1) {
+			r.errorf(d.Pos, "max_duplicates must be above 0 and below 1: it is a share of the inferences")
+		}
+	}
 	r.performanceAgainst(s, m)
 	known := names{kind: "metric"}
 	for i := range p.Metrics {

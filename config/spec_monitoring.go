@@ -110,6 +110,7 @@ type performanceSpec struct {
 	Metrics     []metricSpec      `yaml:"metrics" doc:"What is measured." required:"true"`
 	MinCoverage At[float64]       `yaml:"min_coverage" doc:"Share of a window's inferences that must have labels before it is judged. Default: 0.5."`
 	Against     At[time.Duration] `yaml:"against" doc:"How much earlier the window lies that worse_by is relative to."`
+	Duplicates  At[float64]       `yaml:"max_duplicates" doc:"Share of a window's inferences whose id may have been there before. Default: any."`
 }
 
 type metricSpec struct {

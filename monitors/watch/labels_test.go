@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -45,6 +46,8 @@ type truth struct {
 	y      map[int64]bool
 	now    int64
 	parts  int32
+
+	repeats float64 // share of inferences that come twice
 }
 
 func newTruth(t *testing.T, p *config.Plane) *truth {
@@ -64,6 +67,9 @@ func (w *truth) pass(seconds int, wrong bool, labelled float64) {
 		c := &join.Case{}
 		w.cases[w.now] = c
 		w.joiner.Infer(c, &join.Inference{Order: join.Order{At: w.now}, Prediction: feature.Float64Value(p), Slices: []string{"region=eu"}})
+		if w.repeats > 0 && w.rng.Float64() < w.repeats {
+			w.joiner.Infer(c, &join.Inference{Order: join.Order{At: w.now, Offset: 1}, Prediction: feature.Float64Value(p), Slices: []string{"region=eu"}})
+		}
 		w.y[w.now] = (w.rng.Float64() < p) != wrong
 		if w.rng.Float64() < labelled {
 			at := w.now + gap*int64(w.rng.IntN(480))
@@ -149,6 +155,45 @@ func TestWorseModelIsToldOnceByItsLabels(t *testing.T) {
 	}
 	if len(scores) < 38 {
 		t.Errorf("%d windows", len(scores))
+	}
+}
+
+// Inferences that come twice are told of when they are more than the limit by more than chance, once for all rows and slices, and the model's
+// quality is that of the first ones.
+func TestRepeatedInferencesAreTold(t *testing.T) {
+	w := newTruth(t, loadLabelled(t, "{min_coverage: 0.9, max_duplicates: 0.05, metrics: [{name: log_loss, max: 0.6}]}"))
+	w.repeats = 0.04
+	w.pass(3600, false, 1)
+	w.repeats = 0.15
+	w.pass(3600, false, 1)
+	w.repeats = 0
+	w.pass(5400, false, 1)
+	if got, want := delivered(w.x.messages()), []string{"firing  [quality:]", "resolved  [quality:]"}; !slices.Equal(got, want) {
+		t.Errorf("messages %q, want %q", got, want)
+	}
+	e := w.x.messages()[0].Evidence[0]
+	if e.Check != Duplicates || !strings.Contains(e.Note, "inferences have an id that was there before, limit 0.05") || !strings.Contains(e.Query, "--kind quality --check duplicates --slice") {
+		t.Errorf("evidence %+v", e)
+	}
+	exceeded := 0
+	for _, j := range w.x.out {
+		for _, s := range j.Scores {
+			bad := s.Window.End > start+4200*gap && s.Window.End <= start+7200*gap
+			switch {
+			case s.Kind == alert.Performance && s.Changed():
+				t.Errorf("the model is worse: %+v", s)
+			case s.Kind == alert.Quality && bad:
+				exceeded++
+				if s.Outcome != string(drift.Exceeded) || s.NCur < 650 || math.Abs(float64(s.Score)-0.13) > 0.04 {
+					t.Errorf("window %d: %s, %g of %d", (s.Window.End-start)/gap, s.Outcome, s.Score, s.NCur)
+				}
+			case s.Kind == alert.Quality && s.Window.End <= start+3600*gap && s.Changed():
+				t.Errorf("window %d: %s, %g of %d", (s.Window.End-start)/gap, s.Outcome, s.Score, s.NCur)
+			}
+		}
+	}
+	if exceeded == 0 {
+		t.Error("no window has too many duplicates")
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/freshet-io/freshet/monitors/drift"
 	"github.com/freshet-io/freshet/monitors/quality"
 	"github.com/freshet-io/freshet/monitors/significance"
+	"github.com/freshet-io/freshet/monitors/significance/tail"
 )
 
 // The outcomes of a window that is judged by labels, besides drift.Stable.
@@ -33,9 +34,12 @@ type labelJudgement struct {
 	worse    []string // keys of series that were worse than allowed
 }
 
-// measured is one metric of one slice of a window.
+// Duplicates is the check of repeated inferences, of the kind quality: those whose id was there before. Joining knows them.
+const Duplicates = "duplicates"
+
+// measured is one metric of one slice of a window, or its duplicates.
 type measured struct {
-	metric   config.Metric
+	metric   config.Metric // named Duplicates of these
 	slice    string
 	sums     *quality.Sums
 	result   quality.Result
@@ -45,6 +49,9 @@ type measured struct {
 }
 
 func (x *measured) series() alert.Series {
+	if x.metric.Name == Duplicates {
+		return alert.Series{Kind: alert.Quality, Slice: x.slice, Check: Duplicates}
+	}
 	return alert.Series{Kind: alert.Performance, Column: config.PredictionColumn, Slice: x.slice, Check: x.metric.Name}
 }
 
@@ -74,6 +81,9 @@ func (w *Watch) judgeLabels(m *monitor, end int64, revision int) (labelJudgement
 			}
 			all = append(all, x)
 		}
+		if limit := m.Performance.MaxDuplicates; limit > 0 {
+			all = append(all, duplicates(m, slice, cur[slice], limit))
+		}
 	}
 	level, err := m.level(shared)
 	if err != nil {
@@ -89,6 +99,25 @@ func (w *Watch) judgeLabels(m *monitor, end int64, revision int) (labelJudgement
 		}
 	}
 	return out, nil
+}
+
+// duplicates are the repeated inferences of a slice. They are judged whatever labels have come, and exactly: so many are improbable where
+// the limit's share is all there is.
+func duplicates(m *monitor, slice string, s *quality.Sums, limit float64) *measured {
+	n := s.Inferences + s.Duplicates
+	x := &measured{
+		metric: config.Metric{Name: Duplicates, Bound: limit}, slice: slice, sums: s, against: "max_duplicates", enough: n >= int64(m.MinSample),
+		result: quality.Result{N: n, Bound: limit, Reference: math.NaN(), Effect: math.NaN(), Threshold: limit, P: 1},
+	}
+	if n > 0 {
+		x.result.Value = float64(s.Duplicates) / float64(n)
+		x.result.SE = math.Sqrt(x.result.Value * (1 - x.result.Value) / float64(n))
+		x.result.Effect = x.result.Value
+	}
+	if s.Duplicates > 0 {
+		x.result.P = tail.Binomial(float64(n), limit, float64(s.Duplicates))
+	}
+	return x
 }
 
 // measure computes a metric, beside that of the nearest earlier window in which it was not worse where it is relative (as W5).
@@ -149,10 +178,13 @@ func adjust(all []*measured) {
 func (x *measured) score(m *monitor, win alert.Window, revision int, level float64) Score {
 	r := &x.result
 	s := Score{
-		Monitor: m.Name, Model: m.Model.Name, Kind: alert.Performance, Column: config.PredictionColumn, Slice: x.slice, Check: x.metric.Name, Window: win,
+		Monitor: m.Name, Model: m.Model.Name, Kind: x.series().Kind, Column: x.series().Column, Slice: x.slice, Check: x.metric.Name, Window: win,
 		Revision: revision, Against: x.against, Method: x.metric.Name, Score: Number(r.Value), Effect: Number(r.Effect), Threshold: r.Threshold,
 		P: Number(r.P), PAdjusted: Number(x.adjusted), Level: level, NCur: uint64(max(0, r.N)), NRef: uint64(max(0, r.NRef)),
 		NEffCur: Number(r.N), NEffRef: Number(r.NRef), Outcome: string(drift.Stable), Notes: x.notes(),
+	}
+	if s.Kind == alert.Quality {
+		return x.exceeded(s)
 	}
 	coverage := Number(x.sums.Coverage())
 	s.Coverage = &coverage
@@ -165,9 +197,23 @@ func (x *measured) score(m *monitor, win alert.Window, revision int, level float
 	return s
 }
 
+// exceeded completes the score of duplicates.
+func (x *measured) exceeded(s Score) Score {
+	switch {
+	case !x.enough:
+		s.Outcome = string(drift.TooFewRows)
+	case x.result.Effect >= x.result.Threshold && x.adjusted <= s.Level:
+		s.Outcome = string(drift.Exceeded)
+	}
+	return s
+}
+
 // notes are what a reader should know.
 func (x *measured) notes() []string {
 	r := &x.result
+	if x.metric.Name == Duplicates {
+		return []string{fmt.Sprintf("%d of %d inferences have an id that was there before, limit %g", x.sums.Duplicates, r.N, x.metric.Bound)}
+	}
 	limit := fmt.Sprintf("worse by %g of %.4g", x.metric.WorseBy, r.Reference)
 	if x.metric.WorseBy == 0 {
 		limit = fmt.Sprintf("limit %g", x.metric.Bound)
@@ -199,6 +245,6 @@ func (x *measured) verdict(m *monitor, s *Score) alert.Verdict {
 		}
 		v.Evidence.Note += n
 	}
-	v.Evidence.Query = fmt.Sprintf("freshet monitor scores %s --column %s --until %s", m.Name, config.PredictionColumn, time.UnixMicro(s.Window.End).UTC().Format(time.RFC3339))
+	v.Evidence.Query = Query(m.Name, x.series(), s.Window.End)
 	return v
 }
