@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -216,35 +217,51 @@ func TestWaitReachableNamesTheBroker(t *testing.T) {
 	}
 }
 
-// TestAPortOfAnotherServiceIsTold: it takes connections and waits for requests that it understands.
+// TestAPortOfAnotherServiceIsTold: one that takes connections and waits for requests that it understands, and one that answers.
 func TestAPortOfAnotherServiceIsTold(t *testing.T) {
-	t.Parallel()
-	ln, err := net.Listen("tcp", "127.0.0.1:0") // the system takes connections for it
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	c := config.Kafka{Brokers: []string{ln.Addr().String()}}
-	opts, err := kafka.Options(c, "test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	cl, err := kgo.NewClient(append(opts, kafka.Probing())...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cl.Close()
-	ctx, cancel := context.WithCancel(t.Context())
-	var logged bytes.Buffer
-	logger := slog.New(slog.NewTextHandler(writerFunc(func(b []byte) (int, error) { // the first warning ends the wait
-		defer cancel()
-		return logged.Write(b)
-	}), nil))
-	err = kafka.WaitReachable(ctx, cl, c.Brokers, logger)
-	for where, text := range map[string]string{"error": fmt.Sprint(err), "log": logged.String()} {
-		if !strings.Contains(text, "is it Kafka's") {
-			t.Errorf("the %s reads %q", where, text)
-		}
+	for name, answer := range map[string]string{"silent": "", "HTTP": "HTTP/1.1 400 Bad Request\r\n\r\n"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer ln.Close()
+			go func() {
+				for {
+					conn, err := ln.Accept()
+					if err != nil {
+						return
+					}
+					defer conn.Close()
+					_, _ = io.WriteString(conn, answer)
+				}
+			}()
+			c := config.Kafka{Brokers: []string{ln.Addr().String()}}
+			opts, err := kafka.Options(c, "test")
+			if err != nil {
+				t.Fatal(err)
+			}
+			cl, err := kgo.NewClient(append(opts, kafka.Probing())...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer cl.Close()
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			var logged bytes.Buffer
+			logger := slog.New(slog.NewTextHandler(writerFunc(func(b []byte) (int, error) { // the first warning ends the wait
+				defer cancel()
+				return logged.Write(b)
+			}), nil))
+			err = kafka.WaitReachable(ctx, cl, c.Brokers, logger)
+			if !strings.Contains(fmt.Sprint(err), "is it Kafka's") {
+				t.Errorf("error %v", err)
+			}
+			if final := logged.Len() == 0; final != (answer != "") || !final && !strings.Contains(logged.String(), "is it Kafka's") {
+				t.Errorf("it goes on waiting: %v, and says %q", !final, logged.String())
+			}
+		})
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"syscall"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -31,6 +32,8 @@ func diagnose(err error) (hint string, final bool) {
 		return "the listener does not speak tls; remove tls or name its tls port", true
 	case errors.As(err, &op) && op.Op == "remote error": // how crypto/tls names an alert from the other side
 		return "the broker refused the tls handshake; does it ask for a client certificate (tls.cert, tls.key)?", true
+	case strings.Contains(err.Error(), " response size "): // the client's errors of what cannot be a length have no type
+		return "what answers is not Kafka; is it Kafka's port, and does it need tls?", true
 	case errors.As(err, &firstEOF):
 		return "the broker closed the connection at the first request; does the listener need tls or sasl?", true
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
