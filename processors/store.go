@@ -71,6 +71,7 @@ func openStoreOn(fs vfs.FS, dir string, cacheBytes int64, logger *slog.Logger) (
 	}()
 	cache := pebble.NewCache(cacheBytes)
 	defer cache.Unref()
+	s, log := &store{}, &pebbleLogger{l: logger}
 	opts := &pebble.Options{
 		FS:                          fs,
 		Comparer:                    storeComparer,
@@ -82,7 +83,7 @@ func openStoreOn(fs vfs.FS, dir string, cacheBytes int64, logger *slog.Logger) (
 		// versions are dropped without having been merged downwards.
 		L0CompactionThreshold: 8,
 		LBaseMaxBytes:         512 << 20,
-		Logger:                &pebbleLogger{l: logger},
+		Logger:                log,
 		FormatMajorVersion:    pebble.FormatNewest,
 	}
 	for i := range opts.Levels {
@@ -96,8 +97,10 @@ func openStoreOn(fs vfs.FS, dir string, cacheBytes int64, logger *slog.Logger) (
 	if err := removeFormer(dir); err != nil {
 		return nil, err
 	}
-	s := &store{}
-	opts.EventListener = &pebble.EventListener{BackgroundError: s.trouble}
+	opts.EventListener = &pebble.EventListener{BackgroundError: func(err error) {
+		s.trouble(err)
+		log.Errorf("cannot be written, is tried again: %v", err)
+	}}
 	db, err := pebble.Open(storeDir(dir), opts)
 	if err != nil {
 		return nil, fmt.Errorf("open the local store in %s (is another instance using it? every instance needs its own state_dir): %w", dir, err)

@@ -110,6 +110,42 @@ func TestAFullDiskAtTheStartIsAnError(t *testing.T) {
 	}
 }
 
+// TestADiskThatIsFullIsLogged: the store goes on when there is room, and the log says what it waited for.
+func TestADiskThatIsFullIsLogged(t *testing.T) {
+	var full atomic.Bool
+	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if full.Load() && op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
+			return syscall.ENOSPC
+		}
+		return nil
+	}))
+	var log lockedBuffer
+	s, err := openStoreOn(fs, "dir", 8<<20, slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	full.Store(true)
+	b := s.batch(0)
+	if err := errors.Join(b.put(1, []byte("k"), []byte("v")), b.commit()); err != nil {
+		t.Fatal(err)
+	}
+	flushed, err := s.db.AsyncFlush()
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a word in the log", func() error {
+		if !strings.Contains(log.String(), "local store: cannot be written, is tried again") || !strings.Contains(log.String(), "no space left on device") {
+			return fmt.Errorf("it says %q", log.String())
+		}
+		return nil
+	})
+	full.Store(false)
+	<-flushed
+	if err := s.db.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestStalePositions is the table of when a store may be gone on from.
 func TestStalePositions(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
