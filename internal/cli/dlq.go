@@ -156,14 +156,16 @@ func (f *dlqFilter) filter(now time.Time) (ingest.Filter, error) {
 	return out, nil
 }
 
-// parseWhen reads an absolute time or how long ago.
+// parseWhen reads an absolute time, a day, which begins at midnight UTC, or how long ago.
 func parseWhen(s string, now time.Time) (time.Time, error) {
-	if at, err := time.Parse(time.RFC3339Nano, s); err == nil {
-		return at, nil
+	for _, layout := range []string{time.RFC3339Nano, time.DateOnly} {
+		if at, err := time.Parse(layout, s); err == nil {
+			return at, nil
+		}
 	}
 	ago, err := config.ParseDuration(s)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("%q is neither a time (2026-01-02T15:04:05Z) nor a duration (2h, 7d)", s)
+		return time.Time{}, fmt.Errorf("%q is neither a time (2026-01-02T15:04:05Z), a day (2026-01-02) nor a duration (2h, 7d)", s)
 	}
 	return now.Add(-ago), nil
 }

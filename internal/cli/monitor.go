@@ -149,9 +149,9 @@ func lastWindow(scores []watch.Score) (last int64) {
 	return last
 }
 
-// times is how many thresholds an effect is; one that was not measured, or on too few rows, is below any.
+// times is how many thresholds an effect is; one that was not measured, or on too few rows or labels, is below any.
 func times(s *watch.Score) float64 {
-	if o := drift.Outcome(s.Outcome); o == drift.TooFewRows || o == drift.NoRows {
+	if o := drift.Outcome(s.Outcome); o == drift.TooFewRows || o == drift.NoRows || o == watch.TooFewLabels {
 		return -1
 	}
 	if x := float64(s.Effect) / s.Threshold; x >= 0 {

@@ -93,7 +93,7 @@ func newSilence(args []string, length string, now time.Time) (*alert.Silence, []
 	}
 	d, err := config.ParseDuration(length)
 	if err != nil {
-		return nil, nil, usageError(fmt.Errorf("--for: %w", err))
+		return nil, nil, usageError(fmt.Errorf("--for: %q is no duration (2h, 7d)", length))
 	}
 	if d <= 0 {
 		return nil, nil, usageError(fmt.Errorf("--for %s is no time", length))
