@@ -109,7 +109,7 @@ func (d Duration) String() string {
 // Parse reads a file of tests. Errors carry line and column.
 func Parse(name string, text []byte) (*File, error) {
 	var f File
-	if err := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(&f); err != nil {
+	if err := decode(text, &f); err != nil {
 		return nil, fmt.Errorf("%s: %s", name, strings.TrimSpace(yaml.FormatError(err, false, false)))
 	}
 	if len(f.Plane) == 0 {
@@ -133,6 +133,16 @@ func Parse(name string, text []byte) (*File, error) {
 		}
 	}
 	return &f, nil
+}
+
+// decode reads YAML strictly. The decoder panics on some malformed input: a list with a tag that is not followed by one.
+func decode(text []byte, f *File) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("this is not YAML: %v", r)
+		}
+	}()
+	return yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(f)
 }
 
 // defaultStart begins a window of every length up to a day.
