@@ -18,19 +18,21 @@ func TestAThinStreamIsTestedOverRestarts(t *testing.T) {
 	plane := strings.Replace(monitoredPlane, "window: {size: 10m, every: 5m, grace: 0s}, skew: {baseline: scorer_1}", "window: {size: 1h, grace: 0s}, skew: {baseline: scorer_1, sequential: true}", 1)
 	s := newScoredOf(t, plane)
 	s.gap = (10 * time.Minute).Microseconds()
-	s.at = time.Now().Add(-20 * 24 * time.Hour).Truncate(time.Hour).UnixMicro()
+	const days = 10
+	// It ends now: a stream that ended days ago would be taken for one that has fallen silent.
+	first := time.Now().Add(-days * 24 * time.Hour).Truncate(time.Hour).UnixMicro()
+	s.at = first
 	m, stop := s.run("one")
 	s.createBaseline()
 	eventually(t, "ready", m.Ready)
 	eventually(t, "the baseline", func() error { return m.follower.sync(t.Context()) })
-	for _, part := range []struct {
-		days  int
-		shift float64
-	}{{4, 0}, {3, 9}, {9, 0}} {
-		s.produce(time.Duration(part.days)*24*time.Hour, part.shift)
-		last := s.at - time.Hour.Microseconds() // the window after it waits for the time to pass
-		eventually(t, "the last window", func() error {
-			if _, end := s.played(); end < last {
+	s.produce(3*24*time.Hour, 0)
+	s.produce(2*24*time.Hour, 9)
+	s.produce((days-5)*24*time.Hour, 0)
+	for _, day := range []int64{2, 4, days} {
+		until := min(first+day*24*time.Hour.Microseconds(), s.at-time.Hour.Microseconds()) // the last window waits for time to pass
+		eventually(t, fmt.Sprint("day ", day), func() error {
+			if _, end := s.played(); end < until {
 				return fmt.Errorf("windows are judged up to %s", time.UnixMicro(end).UTC())
 			}
 			return nil
