@@ -118,7 +118,11 @@ func (c *Column) note() {
 		}
 	}
 	if u := c.current.Unseen(); u.Distinct > 0 {
-		c.Notes = append(c.Notes, fmt.Sprintf("about %d categories that have no bin of their own", u.Distinct))
+		note := fmt.Sprintf("about %d categories that have no bin of their own", u.Distinct)
+		if u.Distinct == 1 {
+			note = "one category that has no bin of its own"
+		}
+		c.Notes = append(c.Notes, note)
 		if c.current.Bins().Regular() == 0 {
 			c.Notes = append(c.Notes, "no category stands out: only nulls and types are compared")
 		}
