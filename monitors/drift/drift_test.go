@@ -102,7 +102,7 @@ func TestOutcomes(t *testing.T) {
 				return text("new")
 			}
 			return category(i)
-		}), drift.Drifted, "about 1 categories", "other"},
+		}), drift.Drifted, "one category that has no bin", "other"},
 		{"the empty string is not null", feature.String, many(500, constant(text(""))), many(500, constant(null)), drift.Drifted, "all current values are null", "-"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
