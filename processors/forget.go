@@ -305,12 +305,12 @@ func (b *Builder) ForgetRetired(ctx context.Context, entity string, vals []featu
 // A Residue is a topic that may still hold events of an entity, until its retention has passed.
 type Residue struct {
 	Topic     string `json:"topic"`
-	Kind      string `json:"kind"` // source, repartition, features, dead letters, erase requests
+	Kind      string `json:"kind"` // source, repartition, features, inferences, dead letters, erase requests
 	Retention string `json:"retention"`
 }
 
 // Residues returns the topics that may hold something of an entity after it has been forgotten.
-func (b *Builder) Residues(ctx context.Context, e *config.Entity) ([]Residue, error) {
+func (b *Builder) Residues(ctx context.Context, e *config.Entity, former []FormerView) ([]Residue, error) {
 	cl, err := kgo.NewClient(b.opts.Client...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to kafka: %w", err)
@@ -329,9 +329,21 @@ func (b *Builder) Residues(ctx context.Context, e *config.Entity) ([]Residue, er
 			kinds[name] = "features"
 		}
 	}
+	b.addModels(kinds, e)
+	for _, v := range former {
+		if v.Entity == e.Name {
+			kinds[b.rt.plane.FeatureLog(&config.View{Name: v.Name, Entity: e}).Topic] = "features"
+		}
+	}
+	there, err := kadm.NewClient(cl).ListTopics(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list topics: %w", err)
+	}
 	var names []string
 	for name := range kinds {
-		names = append(names, name)
+		if there.Has(name) {
+			names = append(names, name)
+		}
 	}
 	slices.Sort(names)
 	configs, err := kadm.NewClient(cl).DescribeTopicConfigs(ctx, names...)
@@ -343,6 +355,16 @@ func (b *Builder) Residues(ctx context.Context, e *config.Entity) ([]Residue, er
 		out = append(out, Residue{name, kinds[name], retentionOf(configs, name)})
 	}
 	return out, nil
+}
+
+// addModels adds the topics of the models that are served an entity's features.
+func (b *Builder) addModels(kinds map[string]string, e *config.Entity) {
+	for _, m := range b.rt.plane.Models {
+		if slices.ContainsFunc(m.Service.Features, func(f config.ServiceFeature) bool { return f.View.Entity == e }) {
+			kinds[m.Inferences.Topic] = "inferences"
+			kinds[ingest.DeadLetterTopic(b.rt.plane, m.Inferences.Name)] = "dead letters"
+		}
+	}
 }
 
 // retentionOf says how long a topic keeps its records.

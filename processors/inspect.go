@@ -27,7 +27,11 @@ type ViewSituation struct {
 type Inspection struct {
 	Views   []ViewSituation
 	Retired []ViewRecord // states of views that the plane does not have, and previous states of those it has
+	Former  []FormerView // views that the plane once had and does not have now, with a state or without
 }
+
+// A FormerView is a view that has left the definition: its log may still have rows.
+type FormerView struct{ Name, Entity string }
 
 // Inspect compares the plane with what is recorded of it.
 func (b *Builder) Inspect(ctx context.Context) (*Inspection, error) {
@@ -59,6 +63,13 @@ func (b *Builder) Inspect(ctx context.Context) (*Inspection, error) {
 			continue
 		}
 		defined := slices.ContainsFunc(b.rt.plane.Views, func(v *config.View) bool { return v.Name == r.View })
+		if !defined {
+			_, entity, err := b.placesOf(&r)
+			if err != nil {
+				return nil, err
+			}
+			out.Former = append(out.Former, FormerView{r.View, entity})
+		}
 		for i, s := range r.states() {
 			if i > 0 || !defined {
 				s.Previous = nil

@@ -24,6 +24,8 @@ type Forgotten struct {
 	Key     string               `json:"key"`
 	Rows    map[string]int64     `json:"rows"` // deleted, by store and table
 	Residue []processors.Residue `json:"must_age_out"`
+	// Kept are the tables whose rows may be of the entity but do not say so.
+	Kept []string `json:"cannot_tell,omitempty"`
 }
 
 // ErrNoEntity is wrapped by the refusal of an entity that the plane does not have.
@@ -59,12 +61,14 @@ func (c *Change) Forget(ctx context.Context, entity, key string, patience time.D
 	if err := c.forgetOnline(ctx, e, vals, found); err != nil {
 		return nil, err
 	}
+	places, kept := c.places(e, found.Former)
+	out.Kept = kept
 	for i := range c.stores {
-		if err := c.forgetRows(ctx, &c.stores[i], e, vals, out); err != nil {
+		if err := c.stores[i].forget(ctx, places, vals, out); err != nil {
 			return out, err
 		}
 	}
-	out.Residue, err = c.builder.Residues(ctx, e)
+	out.Residue, err = c.builder.Residues(ctx, e, found.Former)
 	return out, err
 }
 
@@ -133,41 +137,85 @@ func (c *Change) emptyOnline(ctx context.Context, e *config.Entity, key string, 
 	return true, nil
 }
 
-// forgetRows deletes the rows of an entity from the tables that have its join keys.
-func (c *Change) forgetRows(ctx context.Context, s *Store, e *config.Entity, vals []feature.Value, out *Forgotten) error {
-	type match struct {
-		table   *offline.Table
-		columns []int
+// place is where a table names an entity: the columns of its join keys, in their order.
+type place struct {
+	table   *offline.Table
+	columns []int
+}
+
+// places finds an entity in the offline tables: in the events of the sources of its views, in the logs of its views, of those too
+// that are not defined any more or keep no log now, and in the inferences of models that are served its features. kept are
+// the tables of models that do not log its join keys.
+func (c *Change) places(e *config.Entity, former []processors.FormerView) (todo []place, kept []string) {
+	add := func(p place) {
+		if !slices.ContainsFunc(todo, func(o place) bool { return o.table.Name == p.table.Name && slices.Equal(o.columns, p.columns) }) {
+			todo = append(todo, p)
+		}
 	}
-	var todo []match
 	for _, v := range c.plane.Views {
-		if v.Entity != e {
+		if v.Entity == e {
+			add(place{offline.EventsTable(v.Source), v.KeyFields})
+			t := offline.FeaturesTable(c.plane, v)
+			add(place{t, t.Key})
+		}
+	}
+	for _, v := range former {
+		if v.Entity == e.Name {
+			add(formerLog(v.Name, e))
+		}
+	}
+	for _, m := range c.plane.Models {
+		if !slices.ContainsFunc(m.Service.Features, func(f config.ServiceFeature) bool { return f.View.Entity == e }) {
 			continue
 		}
-		m := match{offline.EventsTable(v.Source), v.KeyFields}
-		if !slices.ContainsFunc(todo, func(o match) bool { return o.table.Name == m.table.Name && slices.Equal(o.columns, m.columns) }) {
-			todo = append(todo, m)
-		}
-		if c.plane.KeepsLog(v) {
-			t := offline.FeaturesTable(c.plane, v)
-			todo = append(todo, match{t, t.Key})
+		t := offline.InferencesTable(m)
+		if columns := loggedKeys(m, e); columns != nil {
+			add(place{t, columns})
+		} else {
+			kept = append(kept, t.Name)
 		}
 	}
-	for _, m := range todo {
+	return todo, kept
+}
+
+// formerLog is the log of a view that has left the definition, as far as its key goes.
+func formerLog(view string, e *config.Entity) place {
+	p := place{table: &offline.Table{Name: "features_" + view, Source: &config.Source{Name: view}}}
+	for i, k := range e.JoinKeys {
+		p.table.Columns = append(p.table.Columns, offline.Column{Name: k.Name, Type: k.Type})
+		p.table.Key, p.columns = append(p.table.Key, i), append(p.columns, i)
+	}
+	return p
+}
+
+// loggedKeys returns the fields of a model's inferences that are an entity's join keys, nil unless all are logged.
+func loggedKeys(m *config.Model, e *config.Entity) []int {
+	var out []int
+	for _, k := range e.JoinKeys {
+		i := slices.IndexFunc(m.JoinKeys, func(l config.ModelKey) bool { return l.Name == k.Name && l.Type == k.Type })
+		if i < 0 {
+			return nil
+		}
+		out = append(out, m.JoinKeys[i].Field)
+	}
+	return out
+}
+
+// forget deletes the rows of an entity.
+func (s *Store) forget(ctx context.Context, places []place, vals []feature.Value, out *Forgotten) error {
+	for _, p := range places {
 		var rows int64
 		var err error
 		switch store := s.OfflineStore.(type) {
 		case *parquet.Store:
-			rows, err = store.Forget(ctx, m.table, parquet.Match{Columns: m.columns, Values: vals})
+			rows, err = store.Forget(ctx, p.table, parquet.Match{Columns: p.columns, Values: vals})
 		case *clickhouse.Store:
-			if err = store.Prepare(ctx, m.table); err == nil {
-				rows, err = store.Forget(ctx, m.table, m.columns, vals)
-			}
+			rows, err = store.Forget(ctx, p.table, p.columns, vals)
 		}
 		if err != nil {
 			return err
 		}
-		out.Rows[s.Name+" "+m.table.Name] += rows
+		out.Rows[s.Name+" "+p.table.Name] += rows
 	}
 	return nil
 }

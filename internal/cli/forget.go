@@ -87,6 +87,11 @@ func (a *app) printForgotten(all []*change.Forgotten) error {
 	if err := t.print(a.Stdout); err != nil {
 		return err
 	}
+	for _, f := range all {
+		for _, table := range f.Kept {
+			fmt.Fprintf(a.Stderr, "freshet: warning: %s does not say whose its rows are; name the join keys of %s in the model (inferences.entities)\n", table, printable(f.Entity))
+		}
+	}
 	fmt.Fprintln(a.Stdout)
 	return residue.print(a.Stdout)
 }

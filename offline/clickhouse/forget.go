@@ -3,6 +3,7 @@ package clickhouse
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -15,8 +16,15 @@ import (
 // Forget implements tables.
 func (s *database) Forget(ctx context.Context, t *offline.Table, columns []int, values []feature.Value) (rows int64, err error) {
 	n := s.names(t)
+	have, err := s.describe(ctx, n)
+	if err != nil {
+		return 0, err
+	}
 	var terms []string
 	for i, c := range columns {
+		if !slices.ContainsFunc(have.columns[n.rows], func(h dbColumn) bool { return h.name == t.Columns[c].Name }) {
+			return 0, nil // no table, or one that never had the column
+		}
 		lit, err := valueLiteral(&values[i])
 		if err != nil {
 			return 0, fmt.Errorf("clickhouse: forget rows of %s: column %s: %w", t.Name, t.Columns[c].Name, err)

@@ -54,7 +54,8 @@ type tables interface {
 	// With q.Parallel above 1 the time is cut into as many pieces of about equal numbers of rows.
 	Scan(ctx context.Context, t *offline.Table, q offline.Query, fn func(worker int, b *offline.Batch) error) error
 
-	// Forget deletes the rows of a table whose columns have every one of the values, and returns how many there were. It is a
+	// Forget deletes the rows of a table whose columns have every one of the values, and returns how many there were; a table that
+	// there is not, or not with these columns, has none. It is a
 	// mutation, which rewrites the parts that hold such a row, and returns when every replica has done it. A row that is
 	// inserted meanwhile stays.
 	Forget(ctx context.Context, t *offline.Table, columns []int, values []feature.Value) (rows int64, err error)
