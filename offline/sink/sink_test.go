@@ -233,11 +233,17 @@ type instance struct {
 
 func (w *world) start() *instance {
 	w.t.Helper()
+	return w.startOn("memory", w.store, slog.New(slog.DiscardHandler))
+}
+
+// startOn starts a sink on a store.
+func (w *world) startOn(name string, store sink.Store, logger *slog.Logger) *instance {
+	w.t.Helper()
 	reg := prometheus.NewRegistry()
 	s, err := sink.New(sink.Options{
-		Plane: w.plane, Name: "memory", Store: w.store, Tables: offline.Tables(w.plane), DeadLetters: true,
+		Plane: w.plane, Name: name, Store: store, Tables: offline.Tables(w.plane), DeadLetters: true,
 		Client: []kgo.Opt{kgo.SeedBrokers(w.cluster.ListenAddrs()...), kgo.SessionTimeout(time.Second), kgo.HeartbeatInterval(50 * time.Millisecond)},
-		Budget: sink.NewBudget(w.plane.Offline.Memory), Metrics: sink.NewMetrics(reg), Logger: slog.New(slog.DiscardHandler),
+		Budget: sink.NewBudget(w.plane.Offline.Memory), Metrics: sink.NewMetrics(reg), Logger: logger,
 	})
 	if err != nil {
 		w.t.Fatal(err)
