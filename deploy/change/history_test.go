@@ -2,9 +2,11 @@ package change
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/freshet-io/freshet/config"
@@ -105,5 +107,46 @@ func TestHistoryOfIDsAndTombstones(t *testing.T) {
 				t.Errorf("seed %d: %s has %v, want %v", seed, user, got[user], want[user])
 			}
 		}
+	}
+}
+
+// unlisted is a store that has rows and does not say of which offsets it has all: a table from before ranges were written down.
+type unlisted struct{ past }
+
+func (unlisted) Covered(context.Context, *offline.Table) ([]offline.Range, error) { return nil, nil }
+
+// TestRowsWithoutRangesCountWhenTheGapIsAccepted: it cannot be known whether they are all, so that a build is refused until somebody says
+// that it may be of what there is.
+func TestRowsWithoutRangesCountWhenTheGapIsAccepted(t *testing.T) {
+	plane, err := config.Parse([]config.File{{Name: "plane.yaml", Data: []byte(historyPlane)}}, func(string) (string, bool) { return "", false })
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &offlinetest.Memory{}
+	for i := range int64(8) {
+		meta := offline.Meta{Time: i, Arrived: i, Ordinal: 1, Topic: "orders", Offset: i}
+		m.Add(meta, feature.StringValue("u"), feature.StringValue(fmt.Sprint(i)), feature.Int64Value(i), feature.Int64Value(i))
+	}
+	c := &Change{plane: plane, stores: []Store{{"memory", unlisted{past{Memory: m}}}}, opts: Options{Plane: plane, Dir: t.TempDir()}}
+	v := ViewPlan{View: "user_orders", view: plane.Views[0]}
+	if err := c.planHistory(t.Context(), &v, []int64{5}); err != nil {
+		t.Fatal(err)
+	}
+	build := func() (n int, err error) {
+		err = c.history(v.view, v.store)(t.Context(), []int64{5}, func(*processors.PastEvent) error { n++; return nil })
+		return n, err
+	}
+	if err := c.permits(&Plan{Views: []ViewPlan{v}}); !errors.Is(err, ErrGap) || !strings.Contains(err.Error(), "orders/0 [0, 5)") {
+		t.Errorf("planned with the gaps %q: %v", v.Gaps, err)
+	}
+	if n, err := build(); !errors.Is(err, ErrGap) || n > 0 {
+		t.Errorf("%d events were counted, %v", n, err)
+	}
+	c.opts.AcceptGap = true
+	if err := c.permits(&Plan{Views: []ViewPlan{v}}); err != nil {
+		t.Error(err)
+	}
+	if n, err := build(); err != nil || n != 5 {
+		t.Errorf("%d events were counted, %v; the topic has lost five", n, err)
 	}
 }
