@@ -84,15 +84,27 @@ func (m *materializer) fetchErrors(fetches kgo.Fetches) error {
 	return failed
 }
 
+// A batchPart is what a batch has of one task.
+type batchPart struct {
+	t    *task
+	recs []*kgo.Record
+	err  error
+}
+
+func (p *batchPart) apply() {
+	p.t.cells.hold() // no entity leaves memory before the batch has been folded in
+	for _, r := range p.recs {
+		if p.err = p.t.apply(r); p.err != nil {
+			break
+		}
+	}
+	p.err = errors.Join(p.err, p.t.cells.release())
+}
+
 // apply folds a batch into the tasks, one worker a core, one task a worker at a time. The first error of a task stops
 // the task and dooms the transaction.
 func (m *materializer) apply(ctx context.Context, fetches kgo.Fetches) {
-	type part struct {
-		t    *task
-		recs []*kgo.Record
-		err  error
-	}
-	var parts []*part
+	var parts []*batchPart
 	now := m.now()
 	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
 		if len(p.Records) == 0 {
@@ -106,31 +118,22 @@ func (m *materializer) apply(ctx context.Context, fetches kgo.Fetches) {
 		}
 		t.lastEvent = now
 		m.behind += max(0, p.HighWatermark-p.Records[len(p.Records)-1].Offset-1)
-		parts = append(parts, &part{t: t, recs: p.Records})
+		parts = append(parts, &batchPart{t: t, recs: p.Records})
 	})
-	work := func(pt *part) {
-		pt.t.cells.hold() // no entity leaves memory before the batch has been folded in
-		for _, r := range pt.recs {
-			if pt.err = pt.t.apply(r); pt.err != nil {
-				break
-			}
-		}
-		pt.err = errors.Join(pt.err, pt.t.cells.release())
-	}
 	if workers := min(runtime.GOMAXPROCS(0), len(parts)); workers > 1 {
 		var next atomic.Int64
 		var wg sync.WaitGroup
 		for range workers {
 			wg.Go(func() {
 				for i := next.Add(1) - 1; int(i) < len(parts); i = next.Add(1) - 1 {
-					work(parts[i])
+					parts[i].apply()
 				}
 			})
 		}
 		wg.Wait()
 	} else {
 		for _, pt := range parts {
-			work(pt)
+			pt.apply()
 		}
 	}
 	for _, pt := range parts {

@@ -248,7 +248,7 @@ func (f *fold) flush() error {
 	for _, t := range f.tasks {
 		v := t.views[0]
 		for _, e := range v.dirty {
-			v.layout.Flush(&e.Entity, &v.cells, func(c feature.Cell, cell []byte) {
+			v.layout.Flush(&e.Entity, &v.flushing, func(c feature.Cell, cell []byte) {
 				key := feature.AppendCellKey([]byte{kindCell}, v.fp, e.keyBytes(), c)
 				failed = errors.Join(failed, b.put(t.id, key, cell))
 			})

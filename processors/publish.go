@@ -160,7 +160,7 @@ func (t *task) encodeWaiting(b *publishBatch) (err error) {
 
 // encodeWaiting moves entities of one view from waiting into the batch.
 func (v *viewState) encodeWaiting(t *task, b *publishBatch) error {
-	for len(v.lookFor) > 0 && len(v.pending) < maxBatch {
+	for len(v.lookFor) > 0 && len(v.pending) < maxBatch-len(b.writes) { // what is loaded goes with this batch, and may leave memory
 		s := v.lookFor[len(v.lookFor)-1]
 		v.lookFor = v.lookFor[:len(v.lookFor)-1]
 		e, err := v.get(t, []byte(s.key))

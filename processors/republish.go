@@ -58,11 +58,11 @@ type heldEntry struct {
 	key string
 }
 
-// republishChunk bounds what one step adds to what waits, republishSeen how many entities of the store it looks at, and
+// republishChunk bounds what one step adds to what waits, republishSeen how many cells of the store it looks at, and
 // republishRoom how much may wait for more to be added.
 const (
 	republishChunk = 1000
-	republishSeen  = 4000
+	republishSeen  = 20_000
 	republishRoom  = 4000
 )
 
@@ -134,7 +134,9 @@ func (m *materializer) continueRepublishing() error {
 		limit := republishChunk
 		if r.round {
 			entities, bytes := m.roomForRounds()
-			limit = min(limit, entities)
+			if limit = min(limit, entities); bytes <= 0 {
+				limit = 0
+			}
 			if len(r.memory) > 0 {
 				m.met.republished.Add(float64(r.continueMemory(limit, bytes)))
 				continue
@@ -178,13 +180,17 @@ func (t *task) continueRepublish(limit int, sending bool) (int, error) {
 		if err != nil {
 			return err
 		}
+		seen++
 		i := t.viewOf(fp)
-		if i < 0 || i == lastView && string(entity) == lastKey {
+		if i >= 0 && i == lastView && string(entity) == lastKey {
 			return nil
 		}
-		if seen++; added >= limit || seen > republishSeen {
+		if added >= limit || seen > republishSeen {
 			next = append([]byte(nil), key...)
 			return errStop
+		}
+		if i < 0 {
+			return nil // of a view that is not defined now
 		}
 		lastView, lastKey = i, string(entity)
 		if _, ok := t.views[i].entities[lastKey]; !ok && t.views[i].owned(r.owns, entity) {

@@ -94,7 +94,7 @@ func openStoreOn(fs vfs.FS, dir string, cacheBytes int64, logger *slog.Logger) (
 			opts.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
 		}
 	}
-	if err := removeFormer(dir); err != nil {
+	if err := removeFormer(fs, dir); err != nil {
 		return nil, err
 	}
 	opts.EventListener = &pebble.EventListener{BackgroundError: func(err error) {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // storeComparer orders keys as bytes. What it adds is where the key of a cell divides: what all cells of an entity share
@@ -19,7 +20,7 @@ var storeComparer = func() *pebble.Comparer {
 	c.Name = "freshet.cells.1"
 	c.Split = splitCell
 	c.Compare, c.Equal = bytes.Compare, bytes.Equal
-	c.ImmediateSuccessor = func(dst, a []byte) []byte { return append(dst, upperBound(a)...) }
+	c.ImmediateSuccessor = nextPrefix
 	return &c
 }()
 
@@ -44,13 +45,30 @@ func splitCell(key []byte) int {
 	return min(cellLength+w+int(n), len(key))
 }
 
+// nextPrefix appends the first prefix after a. What follows a whole prefix of cells is their suffixes.
+func nextPrefix(dst, a []byte) []byte {
+	next := append(append(dst, a...), 0)
+	if splitCell(next[len(dst):]) == len(a) {
+		return append(dst, upperBound(a)...)
+	}
+	return next
+}
+
 // storeDir is where a store is in a state directory; it is named by the comparer, which a database cannot change.
 func storeDir(dir string) string { return filepath.Join(dir, "cells.1") }
 
 // removeFormer deletes a store of an earlier form. All that it has is restored from the changelog.
-func removeFormer(dir string) error {
-	if err := os.RemoveAll(filepath.Join(dir, "state")); err != nil {
-		return fmt.Errorf("remove the local store of an earlier version: %w", err)
+func removeFormer(fs vfs.FS, dir string) error {
+	former := filepath.Join(dir, "state")
+	if _, err := fs.Stat(former); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	lock, err := pebble.LockDirectory(former, fs)
+	if err != nil {
+		return fmt.Errorf("remove the local store of an earlier version in %s (is an instance of that version using it?): %w", dir, err)
+	}
+	if err := errors.Join(fs.RemoveAll(former), lock.Close()); err != nil {
+		return fmt.Errorf("remove the local store of an earlier version in %s: %w", dir, err)
 	}
 	return nil
 }

@@ -9,8 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"pgregory.net/rapid"
 
 	"github.com/freshet-io/freshet/internal/feature"
@@ -43,8 +46,8 @@ func TestPrefixesOrderKeysAsBytesDo(t *testing.T) {
 			t.Fatalf("%x and %x are ordered %d, by prefix and suffix %d", a, b, got, want)
 		}
 		next := storeComparer.ImmediateSuccessor(nil, pa)
-		if bytes.Compare(next, pa) <= 0 || splitCell(next) != len(next) {
-			t.Fatalf("after prefix %x comes %x", pa, next)
+		if bytes.Compare(next, pa) <= 0 || splitCell(next) != len(next) || bytes.Compare(pa, pb) < 0 && bytes.Compare(pb, next) < 0 {
+			t.Fatalf("after prefix %x comes %x, and not %x", pa, next, pb)
 		}
 	})
 }
@@ -117,6 +120,16 @@ func TestAStoreOfAnEarlierFormIsRemoved(t *testing.T) {
 	dir := t.TempDir()
 	former := filepath.Join(dir, "state")
 	if err := os.MkdirAll(filepath.Join(former, "sub"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := pebble.LockDirectory(former, vfs.Default)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openStore(dir, 8<<20, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "is an instance of that version using it?") {
+		t.Errorf("while it is in use: %v", err)
+	}
+	if err := lock.Close(); err != nil {
 		t.Fatal(err)
 	}
 	s, err := openStore(dir, 8<<20, slog.New(slog.DiscardHandler))

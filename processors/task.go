@@ -118,8 +118,7 @@ type viewState struct {
 	headField, tailField string
 	expire               time.Duration
 	inputs               *inputs.Evaluator
-	cells                []byte // scratch
-	prefix               []byte // scratch
+	flushing, loading    []byte // scratch: a cell that is flushed, and the prefix of those that are loaded
 }
 
 // An entry is an entity in memory.

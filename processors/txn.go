@@ -220,7 +220,7 @@ func (m *materializer) flushView(ctx context.Context, p *txnPart, v *viewState, 
 	x := m.txn
 	for _, e := range v.unflushed {
 		e.unflushed = false
-		v.layout.Flush(&e.Entity, &v.cells, func(c feature.Cell, cell []byte) {
+		v.layout.Flush(&e.Entity, &v.flushing, func(c feature.Cell, cell []byte) {
 			start := x.begin()
 			x.arena = feature.AppendCellKey(append(x.arena, kindCell), v.fp, e.keyBytes(), c)
 			x.finish(ctx, m.sess, p, start, cell)

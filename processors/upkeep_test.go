@@ -1,6 +1,7 @@
 package processors
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -455,4 +456,37 @@ func observed(t *testing.T, met *metrics, v *config.View) (n uint64, sum float64
 		}
 	}
 	return 0, 0
+}
+
+// TestOneStepOfARoundIsShort: the walk over the store stops among the cells of views that are not defined any more too.
+func TestOneStepOfARoundIsShort(t *testing.T) {
+	t.Parallel()
+	s, err := openStore(t.TempDir(), 8<<20, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	one := &task{id: 3, store: s}
+	one.online.republish.active = true
+	b := s.batch(0)
+	for i := range 2*republishSeen + 10 {
+		key := feature.AppendCellKey([]byte{kindCell}, [8]byte{1}, binary.BigEndian.AppendUint32(nil, uint32(i)), feature.Cell{})
+		if err := b.put(one.id, key, []byte("v")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.commit(); err != nil {
+		t.Fatal(err)
+	}
+	for step := range 3 {
+		if one.online.republish.walked {
+			t.Fatalf("it was over after %d steps", step)
+		}
+		if n, err := one.continueRepublish(republishChunk, false); n != 0 || err != nil {
+			t.Fatalf("step %d: %d entities, %v", step, n, err)
+		}
+	}
+	if !one.online.republish.walked {
+		t.Error("it is not over after three steps")
+	}
 }

@@ -59,8 +59,8 @@ func (v *viewState) get(t *task, key []byte) (*entry, error) {
 // memory when it was handed over, and none leaves it before the next commit (see settleCommitted), or after a rollback,
 // which waits.
 func (v *viewState) load(t *task, e *entry) error {
-	v.prefix = feature.AppendEntityPrefix(append(v.prefix[:0], kindCell), v.fp, e.keyBytes())
-	return t.cells.entity(t.store, t.id, v.prefix, func(key, value []byte) error {
+	v.loading = feature.AppendEntityPrefix(append(v.loading[:0], kindCell), v.fp, e.keyBytes())
+	return t.cells.entity(t.store, t.id, v.loading, func(key, value []byte) error {
 		_, _, cell, err := feature.ParseCellKey(key[1:])
 		if err == nil {
 			err = v.layout.Restore(&e.Entity, cell, value)

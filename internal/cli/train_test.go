@@ -138,6 +138,47 @@ func TestTrainMistakes(t *testing.T) {
 	}
 }
 
+// TestTrainBadSpines: what cannot be a spine is told with its place and a way out, and leaves nothing under the name of the set.
+func TestTrainBadSpines(t *testing.T) {
+	dir := t.TempDir()
+	writeText(t, filepath.Join(dir, "plane.yaml"), string(demo.PlaneYAML))
+	const head = "carrier,origin,dest,distance,event_timestamp\n"
+	for name, c := range map[string]struct {
+		file, spine, want string
+		code              int
+	}{
+		"an unknown entity is a row":  {"s.csv", head + "??,EWR,SFO,2565,2013-02-03T17:00:00Z\n", "1 rows with", exitOK},
+		"a key is missing":            {"s.csv", "carrier,dest,distance,event_timestamp\nUA,SFO,2565,2013-02-03T17:00:00Z\n", "origin", exitFailure},
+		"a field of the request":      {"s.csv", "carrier,origin,dest,event_timestamp\nUA,EWR,SFO,2013-02-03T17:00:00Z\n", "distance", exitFailure},
+		"a number is a word":          {"s.csv", head + "UA,EWR,SFO,far,2013-02-03T17:00:00Z\n", "far", exitFailure},
+		"a time without a zone":       {"s.csv", head + "UA,EWR,SFO,2565,2013-02-03 17:00:00\n", "--zone", exitFailure},
+		"no time at all":              {"s.csv", head + "UA,EWR,SFO,2565,\n", "event_timestamp", exitFailure},
+		"a row is short":              {"s.csv", head + "UA,EWR,SFO\n", "s.csv", exitFailure},
+		"an empty file":               {"s.csv", "", "s.csv", exitFailure},
+		"a head alone":                {"s.csv", head, "0 rows with", exitOK},
+		"no Parquet":                  {"s.parquet", head, "s.parquet", exitFailure},
+		"an unknown ending":           {"s.xlsx", head, "s.xlsx", exitUsage},
+		"a file that is not there":    {"", "", "none.csv", exitNotFound},
+		"a quote that does not close": {"s.csv", head + "\"UA,EWR,SFO,2565,2013-02-03T17:00:00Z\n", "s.csv", exitFailure},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in, out := filepath.Join(dir, "none.csv"), filepath.Join(t.TempDir(), "set.csv")
+			if c.file != "" {
+				in = filepath.Join(t.TempDir(), c.file)
+				writeText(t, in, c.spine)
+			}
+			r := run(t, "train", filepath.Join(dir, "plane.yaml"), "--service", "delay_model", "--store", dir, "--spine", in, "--out", out)
+			if r.code != c.code || !strings.Contains(r.stdout+r.stderr, c.want) {
+				t.Errorf("exit %d, want %d with %q: %s%s", r.code, c.code, c.want, r.stdout, r.stderr)
+			}
+			left, err := filepath.Glob(filepath.Join(filepath.Dir(out), "*"))
+			if err != nil || c.code != exitOK && len(left) > 0 || c.code == exitOK && len(left) != 2 {
+				t.Errorf("there is %q, %v", left, err)
+			}
+		})
+	}
+}
+
 func TestAFileIsNoQueryWhateverItsName(t *testing.T) {
 	for _, name := range []string{"selected.csv", "select.parquet", "SELECT.csv", "within.csv", "with.csv", "./select 2024.csv", "spine.csv"} {
 		if isQuery(name) {

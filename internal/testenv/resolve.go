@@ -110,13 +110,19 @@ func Redis(t testing.TB) string {
 // StartKafka starts a broker for this test alone, always as a local process.
 func StartKafka(t testing.TB) *KafkaServer {
 	t.Helper()
-	return StartKafkaBehind(t, "")
+	s, err := LaunchKafka(startContext(t))
+	return ownKafka(t, s, err)
 }
 
 // StartKafkaBehind is StartKafka with a second listener behind a proxy at front; see LaunchKafkaBehind.
 func StartKafkaBehind(t testing.TB, front string) *KafkaServer {
 	t.Helper()
 	s, err := LaunchKafkaBehind(startContext(t), front)
+	return ownKafka(t, s, err)
+}
+
+func ownKafka(t testing.TB, s *KafkaServer, err error) *KafkaServer {
+	t.Helper()
 	need(t, "Kafka of its own", KafkaEnv, err)
 	t.Cleanup(s.Stop)
 	return s

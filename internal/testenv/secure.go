@@ -48,7 +48,5 @@ func StartKafkaSecured(t testing.TB, c KafkaSecurity) *KafkaServer {
 		},
 		format: []string{"--add-scram", fmt.Sprintf("SCRAM-SHA-512=[name=%s,password=%s]", c.Username, c.Password)},
 	})
-	need(t, "Kafka of its own", KafkaEnv, err)
-	t.Cleanup(s.Stop)
-	return s
+	return ownKafka(t, s, err)
 }
