@@ -78,3 +78,35 @@ func TestClickHouse(t *testing.T) {
 		t.Errorf("manifest %s, %v", text, err)
 	}
 }
+
+// TestOnlyListsOfQueriesAreLeftOut: a column that is none and cannot be read is refused, with its type.
+func TestOnlyListsOfQueriesAreLeftOut(t *testing.T) {
+	native, _ := testenv.ClickHouse(t)
+	conn := config.ClickHouse{URL: config.Secret(native)}
+	for _, c := range []struct{ columns, want string }{
+		{"[1, 2] AS a, (1, 'x') AS b, map('k', 1) AS c, [(1, 'x')] AS d, CAST([(1)], 'Nested(n Int64)') AS e", "id"},
+		{"toInt128(7) AS big", `column "big" is a Int128; a spine's columns are numbers, texts, times and bools: cast it`},
+		{"generateUUIDv4() AS request", `column "request" is a UUID; `},
+		{"toNullable(generateUUIDv4()) AS request", `column "request" is a Nullable(UUID); `},
+	} {
+		db, err := sql.OpenClickHouse(conn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		s, err := train.QuerySpine(t.Context(), db, "SELECT "+c.columns+", 7 AS id", train.SkipLists)
+		if err != nil {
+			got = err.Error()
+		} else {
+			for _, col := range s.Columns() {
+				got += col.Name
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		if !strings.Contains(got, c.want) {
+			t.Errorf("%s\ngot  %s\nwant %s", c.columns, got, c.want)
+		}
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	pq "github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/deprecated"
 
 	"github.com/freshet-io/freshet/internal/feature"
 	"github.com/freshet-io/freshet/offline"
@@ -392,6 +393,24 @@ func TestListsAreLeftOut(t *testing.T) {
 	}
 	if got != `a=null z="one" a=7 z="two" ` {
 		t.Error(got)
+	}
+}
+
+// TestOnlyListsAreLeftOut: a column that is none and cannot be read is refused, or who wants it would be told that there is none.
+func TestOnlyListsAreLeftOut(t *testing.T) {
+	type row struct {
+		ID   int64              `parquet:"id"`
+		Tags map[string]int64   `parquet:"tags"`
+		At   []deprecated.Int96 `parquet:"at,list"`
+		Seen deprecated.Int96   `parquet:"seen"`
+	}
+	path := filepath.Join(t.TempDir(), "set.parquet")
+	if err := pq.WriteFile(path, []row{{ID: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := train.OpenSpine(path, train.SkipLists)
+	if want := `column "seen": has the type INT96, which is not supported: cast it`; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("error %v\nwant  %s", err, want)
 	}
 }
 

@@ -38,7 +38,7 @@ type SpineColumn struct {
 	Node pq.Node
 }
 
-// Lists says what becomes of columns whose values are no scalars.
+// Lists says what becomes of columns of lists and groups. Columns of other types that cannot be read are always refused.
 type Lists int
 
 const (

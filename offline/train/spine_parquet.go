@@ -70,10 +70,10 @@ func (s *parquetSpine) open(f *os.File, l Lists) error {
 	}
 	of, read := pq.Group{}, file.Schema()
 	for _, f := range file.Schema().Fields() {
-		c, err := parquetColumn(f)
-		if err != nil && l == SkipLists {
+		if l == SkipLists && isNested(f) {
 			continue
 		}
+		c, err := parquetColumn(f)
 		if err != nil {
 			return fmt.Errorf("column %q: %w", f.Name(), err)
 		}
@@ -91,10 +91,13 @@ func (s *parquetSpine) open(f *os.File, l Lists) error {
 	return checkColumns(s.cols)
 }
 
+// isNested reports whether a column is of lists or groups.
+func isNested(f pq.Field) bool { return !f.Leaf() || f.Repeated() }
+
 // parquetColumn tells what values of a column are.
 func parquetColumn(f pq.Field) (SpineColumn, error) {
 	c := SpineColumn{Name: f.Name(), Node: f}
-	if !f.Leaf() || f.Repeated() {
+	if isNested(f) {
 		return c, errors.New("is a list or a group; a spine's columns are scalars: leave it out or flatten it")
 	}
 	c.Node = pq.Leaf(f.Type())

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"regexp"
 	"strings"
 	"time"
 
@@ -44,10 +45,10 @@ func (s *querySpine) setColumns(types []*sql.ColumnType, l Lists) error {
 	s.vals, s.ptrs = make([]any, len(types)), make([]any, len(types))
 	for i, t := range types {
 		s.ptrs[i] = &s.vals[i]
-		typ, ok := scanned(t)
-		if !ok && l == SkipLists {
+		if l == SkipLists && nested.MatchString(t.DatabaseTypeName()) {
 			continue
 		}
+		typ, ok := scanned(t)
 		if !ok {
 			return fmt.Errorf("column %q is a %s; a spine's columns are numbers, texts, times and bools: cast it", t.Name(), t.DatabaseTypeName())
 		}
@@ -55,6 +56,9 @@ func (s *querySpine) setColumns(types []*sql.ColumnType, l Lists) error {
 	}
 	return checkColumns(s.cols)
 }
+
+// nested is how the names of ClickHouse's types of lists and groups begin.
+var nested = regexp.MustCompile(`^(Nullable\()?(Array|Tuple|Map|Nested)\(`)
 
 // scanned returns the type of a column's values by what they are scanned into.
 func scanned(t *sql.ColumnType) (feature.Type, bool) {
