@@ -168,6 +168,9 @@ func (e *evaluator) restore(ctx context.Context, partition int32) (*evaluation, 
 		if err != nil {
 			return nil, err
 		}
+		if e.plane.KeepsWindows() {
+			w.KeepProfiles()
+		}
 		t.watches[m.Name] = w
 	}
 	began, records := e.now(), 0
@@ -265,11 +268,10 @@ func (e *evaluator) judge(ctx context.Context) error {
 			if w == nil {
 				continue
 			}
-			js, more, err := w.Advance(windowsATime)
+			js, err := e.advance(ctx, m, w)
 			if err != nil {
-				return fmt.Errorf("model %s: %w", m.Name, err)
+				return err
 			}
-			e.more = e.more || more
 			judged = append(judged, js...)
 			changes, err := w.Changes()
 			if err != nil {
@@ -278,11 +280,6 @@ func (e *evaluator) judge(ctx context.Context) error {
 			for _, c := range changes {
 				e.produce(ctx, topics.State, t.partition, c.Key, c.Value)
 			}
-		}
-	}
-	for _, j := range judged {
-		if err := e.tell(ctx, j); err != nil {
-			return err
 		}
 	}
 	began := e.now()
@@ -310,8 +307,37 @@ func (e *evaluator) judge(ctx context.Context) error {
 	return nil
 }
 
-// tell produces the scores and messages of a window, and its profiles where there is a store to keep them.
-func (e *evaluator) tell(ctx context.Context, j watch.Judgement) error {
+// advance judges the windows of a model that one transaction takes, and tells what came of them: of each part that Advance
+// judges before the next, for until Kafka has their profiles they are in memory.
+func (e *evaluator) advance(ctx context.Context, m *config.Model, w *watch.Watch) ([]watch.Judgement, error) {
+	var judged []watch.Judgement
+	for more := true; more; {
+		if len(judged) >= windowsATime {
+			e.more = true
+			break
+		}
+		if len(judged) > 0 {
+			if err := e.sess.flush(ctx); err != nil {
+				return nil, err
+			}
+		}
+		var js []watch.Judgement
+		var err error
+		if js, more, err = w.Advance(windowsATime - len(judged)); err != nil {
+			return nil, fmt.Errorf("model %s: %w", m.Name, err)
+		}
+		for i := range js {
+			if err := e.tell(ctx, &js[i]); err != nil {
+				return nil, err
+			}
+		}
+		judged = append(judged, js...)
+	}
+	return judged, nil
+}
+
+// tell produces the scores and messages of a window, and the profiles that it has.
+func (e *evaluator) tell(ctx context.Context, j *watch.Judgement) error {
 	for i := range j.Scores {
 		text, err := j.Scores[i].Encode()
 		if err != nil {
@@ -319,15 +345,12 @@ func (e *evaluator) tell(ctx context.Context, j watch.Judgement) error {
 		}
 		e.produce(ctx, topics.Scores, modelPartition(j.Monitor.Model), []byte(j.Monitor.Name), text)
 	}
-	if e.plane.KeepsWindows() {
-		profiles := j.Profiles()
-		for i := range profiles {
-			text, err := profiles[i].Encode()
-			if err != nil {
-				return err
-			}
-			e.produce(ctx, topics.Windows, modelPartition(j.Monitor.Model), []byte(j.Monitor.Name), text)
+	for p := range j.TakeProfiles() {
+		text, err := p.Encode()
+		if err != nil {
+			return err
 		}
+		e.produce(ctx, topics.Windows, modelPartition(j.Monitor.Model), []byte(j.Monitor.Name), text)
 	}
 	for i := range j.Messages {
 		m := &j.Messages[i]

@@ -51,6 +51,7 @@ func newPlay(t *testing.T) *play {
 	if err != nil {
 		t.Fatal(err)
 	}
+	p.Connections.Parquet = &config.Parquet{URL: "file:///nowhere"} // a process would write its windows' profiles there
 	model := p.Models[0]
 	b, err := baseline.Make(baseline.Definition{
 		Name: "scorer_1", Model: "scorer", Build: 1, Columns: []baseline.Column{{Name: "spend_1d", Type: feature.Float64}},
@@ -68,6 +69,9 @@ func newPlay(t *testing.T) *play {
 	}
 	x := &play{t: t, rng: rand.New(rand.NewPCG(1, 2))}
 	x.player, err = New(Options{Plane: p, Model: model, Baselines: map[string]*baseline.Baseline{"scorer_1": b}, Judged: func(j watch.Judgement) error {
+		for p := range j.TakeProfiles() {
+			t.Fatalf("a judgement holds the profile of %s, which nobody reads", p.Column)
+		}
 		x.out = append(x.out, j)
 		return nil
 	}})

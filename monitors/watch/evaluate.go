@@ -81,8 +81,9 @@ type Judgement struct {
 }
 
 // Advance evaluates the checks that were added, judges the freshness of sources and the windows that are due (W4), of these
-// at most so many, and lets go of panes that no window reaches any more. more
-// says that there are windows left that are due.
+// at most so many, and fewer where their profiles would hold too much memory (KeepProfiles), and lets go of panes that no window
+// reaches any more. more says that there are windows left that are due. Windows come in the same order and to the same however many
+// calls they take.
 func (w *Watch) Advance(most int) (out []Judgement, more bool, err error) {
 	for _, s := range w.retired {
 		out = append(out, Judgement{Monitor: &config.Monitor{Name: s.Monitor(), Model: w.model}, Messages: s.Retire(w.progress.clock)})
@@ -109,10 +110,14 @@ func (w *Watch) Advance(most int) (out []Judgement, more bool, err error) {
 	if t == Unknown {
 		return out, more, nil
 	}
-	judged := 0
+	judged, profiles := 0, 0
+	full := func() bool {
+		judged++
+		return judged > most || profiles > 0 && profiles >= w.profilesATime
+	}
 	for _, m := range w.monitors {
 		for m.Next != 0 && m.Next+m.Grace.Microseconds() <= t && !(m.idle() && m.Next > m.Last && !w.any(m, m.Next)) {
-			if judged++; judged > most {
+			if full() {
 				return out, true, nil
 			}
 			j, err := w.judgeWindow(m, m.Next)
@@ -124,10 +129,11 @@ func (w *Watch) Advance(most int) (out []Judgement, more bool, err error) {
 				m.Empty = 0
 			}
 			w.changed[monitorRecord(m.Name)] = struct{}{}
+			profiles += len(j.profiles)
 			out = append(out, j)
 		}
 		for w.hourDue(m, t) {
-			if judged++; judged > most {
+			if full() {
 				return out, true, nil
 			}
 			j, err := w.judgeHour(m)
@@ -208,7 +214,9 @@ func (w *Watch) judgeWindow(m *monitor, end int64) (Judgement, error) {
 			return err
 		}
 		compared, bad = append(compared, cs...), append(bad, qs...)
-		j.profiles.add(m, of)
+		if w.profilesATime > 0 {
+			j.profiles.add(m, of)
+		}
 		return sequential.play(of)
 	})
 	if err != nil {

@@ -99,6 +99,7 @@ func TestProfilesAreRows(t *testing.T) {
 	p := loadPlane(t, "5m", "skew: {baseline: scorer_1}")
 	s := newStream(p, 42)
 	x := newPlant(t, p, s.baseline(t, 5000))
+	x.watch.KeepProfiles()
 	x.run(s, 0, time.Hour, func(at int64, row []feature.Value) {
 		if at%(60*gap) == 0 {
 			row[5] = feature.Value{}
@@ -109,7 +110,7 @@ func TestProfilesAreRows(t *testing.T) {
 	var nulls, counted int64
 	windows := map[int64]bool{}
 	for _, j := range x.out {
-		for _, w := range j.Profiles() {
+		for w := range j.TakeProfiles() {
 			text, err := w.Encode()
 			if err != nil {
 				t.Fatal(err)

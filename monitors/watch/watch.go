@@ -36,6 +36,9 @@ type Watch struct {
 	sources   map[string]*sourceTimes // that a monitor watches the freshness of
 	checks    []Check                 // that the next Advance evaluates
 	unknown   uint64                  // checks of monitors that are not defined
+	// profilesATime is how many profiles of judged windows may come together before Advance leaves the next window to another
+	// call; 0: none are kept.
+	profilesATime int
 
 	changed   map[string]struct{} // keys of records that differ from what Changes has returned
 	markDirty bool                // what is recorded beside the progress has changed
@@ -131,6 +134,14 @@ func New(p *config.Plane, model *config.Model) (*Watch, error) {
 	}
 	return w, nil
 }
+
+// profilesATime bounds what profiles of judged windows hold: each takes up to 7 KiB, so these take less than 30 MiB, to which comes the
+// window that goes beyond, for one is judged whole. Monitors of some columns get through dozens of windows with them.
+const profilesATime = 4096
+
+// KeepProfiles has judgements hold the profiles of their windows, for Judgement.TakeProfiles. Without it they hold none: who does
+// not write them down need not have memory for them.
+func (w *Watch) KeepProfiles() { w.profilesATime = profilesATime }
 
 // SetBaseline tells of a baseline of the model, or, with nil, that there is none of that name.
 func (w *Watch) SetBaseline(name string, b *baseline.Baseline) {

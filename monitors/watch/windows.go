@@ -3,6 +3,7 @@ package watch
 import (
 	"encoding/json"
 	"fmt"
+	"iter"
 	"math"
 
 	"github.com/freshet-io/freshet/monitors/baseline"
@@ -31,7 +32,7 @@ type WindowProfile struct {
 	Reference []uint64 `json:"reference,omitempty"`
 }
 
-// windowProfiles are the profiles of a window, until they are written down: in the order of slices and columns.
+// windowProfiles are the profiles of a window, until they are taken: in the order of slices and columns.
 type windowProfiles []*sample
 
 // add takes up a column of a slice that is written down. Of windows that overlap it is those that end at a whole number of
@@ -44,14 +45,19 @@ func (p *windowProfiles) add(m *monitor, of *sample) {
 	}
 }
 
-// Profiles are the profiles of the window that are to be written down, in the order of their slices and columns: none of a window that
-// overlaps one which has them, and of a judgement of other things than panes.
-func (j *Judgement) Profiles() []WindowProfile {
-	var out []WindowProfile
-	for _, of := range j.profiles {
-		out = append(out, windowProfile(j, of.window.baseline, of.at, of.slice, of.Profile))
+// TakeProfiles gives the profiles of the window that are to be written down, in the order of their slices and columns: none of a window
+// that overlaps one which has them, of a judgement of other things than panes, and of a Watch that keeps none (Watch.KeepProfiles).
+// The judgement lets go of each that it has given: they are most of what it holds.
+func (j *Judgement) TakeProfiles() iter.Seq[WindowProfile] {
+	return func(yield func(WindowProfile) bool) {
+		for len(j.profiles) > 0 {
+			of := j.profiles[0]
+			j.profiles[0], j.profiles = nil, j.profiles[1:]
+			if !yield(windowProfile(j, of.window.baseline, of.at, of.slice, of.Profile)) {
+				return
+			}
+		}
 	}
-	return out
 }
 
 func windowProfile(j *Judgement, b *baseline.Baseline, at int, slice string, of *profile.Profile) WindowProfile {
