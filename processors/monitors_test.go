@@ -2,9 +2,11 @@ package processors
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -33,6 +35,7 @@ prefix: fr.
 connections:
   kafka: {brokers: ["127.0.0.1:1"]}
   redis: {url: "redis://127.0.0.1:1"}
+  parquet: {url: "file:///nowhere"} # for it the profiles of windows are written, and nobody reads them here
 processing: {commit_interval: 50ms}
 entities:
   - {name: user, join_keys: [{name: user, type: string}]}
@@ -237,6 +240,29 @@ func (s *scored) delivered() []string {
 	return out
 }
 
+// checkProfiles holds the profiles of windows to those that were judged, one of each that does not overlap another.
+func (s *scored) checkProfiles() {
+	s.t.Helper()
+	want := s.windows()
+	maps.DeleteFunc(want, func(end int64, _ uint64) bool { return end%600_000_000 != 0 })
+	got := map[int64]uint64{}
+	for _, rec := range s.read(topics.Windows, topics.Partitions) {
+		var p watch.WindowProfile
+		if err := json.Unmarshal(rec.Value, &p); err != nil {
+			s.t.Fatal(err)
+		}
+		if p.Column == "spend_1d" && p.Slice == "" {
+			if _, twice := got[p.End]; twice {
+				s.t.Errorf("the window that ends at %s has two profiles", time.UnixMicro(p.End).UTC())
+			}
+			got[p.End] = p.Rows
+		}
+	}
+	if len(want) == 0 || !maps.Equal(got, want) {
+		s.t.Errorf("profiles of windows %v, judged %v", got, want)
+	}
+}
+
 // settled waits until the window before the last inference has been judged.
 func (s *scored) settled() {
 	s.t.Helper()
@@ -261,6 +287,7 @@ func (s *scored) check(first int64) {
 			s.t.Errorf("the window that ends at %s has %d inferences, want %d", time.UnixMicro(end).UTC(), n, want)
 		}
 	}
+	s.checkProfiles()
 	if got, want := s.delivered(), []string{"firing orders spend_1d", "resolved orders spend_1d"}; !slices.Equal(got, want) {
 		s.t.Errorf("messages %q, want %q", got, want)
 	}

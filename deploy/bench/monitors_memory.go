@@ -110,7 +110,7 @@ func fillWatch(plane *config.Plane, b *baseline.Baseline, counts []*watch.Delta,
 		return err
 	}
 	w.SetBaseline(b.Name, b)
-	w.KeepProfiles() // as where there is an offline store
+	w.KeepProfiles()                    // as where there is an offline store
 	last := memoryWindows*res.Panes - 1 // of the last window that is judged
 	for k := range last + 2 {
 		for range 2 {
