@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 
@@ -24,7 +25,7 @@ type rowSource struct {
 	views func() (string, error)
 
 	answer *os.File // DuckDB's
-	name   string   // to be removed on close; "" once the file has no name
+	folder string   // of what DuckDB writes, to be removed on close; "" once it has been
 }
 
 // aQuery is how a query begins. A file may be called selected.csv, or select.parquet.
@@ -73,28 +74,27 @@ func (s *rowSource) open() (train.Spine, error) {
 	return train.ParquetSpine("of the query", s.answer, s.lists)
 }
 
-// ask has DuckDB write its answer to a file, which has no name any more once it is open.
+// ask has DuckDB write its answer to a file, which has no name any more once it is open. The file is in a folder that nobody else
+// can enter: DuckDB may write to another file beside it first, with the permissions of any file, and leaves that if it fails.
 func (s *rowSource) ask() error {
 	views, err := s.views()
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(s.dir, "freshet-*.parquet")
-	if err != nil {
-		return fmt.Errorf("make a temporary file: %w", err)
+	if s.folder == "" {
+		if s.folder, err = os.MkdirTemp(s.dir, "freshet-*"); err != nil {
+			return fmt.Errorf("make a temporary folder: %w", err)
+		}
 	}
-	s.name = f.Name()
-	if err := f.Close(); err != nil {
+	file := filepath.Join(s.folder, "answer.parquet")
+	if err := embeddedAnswer(s.ctx, views, strings.TrimRight(strings.TrimSpace(s.from), ";"), file, filepath.Join(s.folder, "tmp")); err != nil {
 		return err
 	}
-	if err := embeddedAnswer(s.ctx, views, strings.TrimRight(strings.TrimSpace(s.from), ";"), s.name); err != nil {
+	if s.answer, err = os.Open(file); err != nil {
 		return err
 	}
-	if s.answer, err = os.Open(s.name); err != nil {
-		return err
-	}
-	if os.Remove(s.name) == nil {
-		s.name = ""
+	if os.RemoveAll(s.folder) == nil {
+		s.folder = ""
 	}
 	return nil
 }
@@ -105,9 +105,9 @@ func (s *rowSource) Close() (err error) {
 		err = s.answer.Close()
 		s.answer = nil
 	}
-	if s.name != "" {
-		err = errors.Join(err, os.Remove(s.name))
-		s.name = ""
+	if s.folder != "" {
+		err = errors.Join(err, os.RemoveAll(s.folder))
+		s.folder = ""
 	}
 	return err
 }

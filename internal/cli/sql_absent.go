@@ -18,4 +18,4 @@ var errNoEmbeddedSQL = errors.New("this build has no embedded SQL; bin/freshet-s
 func embeddedSQL(context.Context, string) (*sql.DB, error) { return nil, errNoEmbeddedSQL }
 
 // embeddedAnswer says so too.
-func embeddedAnswer(context.Context, string, string, string) error { return errNoEmbeddedSQL }
+func embeddedAnswer(context.Context, string, string, string, string) error { return errNoEmbeddedSQL }

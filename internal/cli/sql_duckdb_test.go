@@ -100,6 +100,31 @@ func TestTrainMistakesInSQL(t *testing.T) {
 	}
 }
 
+// TestAnswersAreInAFolderOfTheirOwn, which nobody else can enter, and which leaves nothing when DuckDB fails midway.
+func TestAnswersAreInAFolderOfTheirOwn(t *testing.T) {
+	dir := t.TempDir()
+	query := "SELECT CASE WHEN range = 900000 THEN error('a late row') ELSE range::VARCHAR END AS n FROM range(1000000)"
+	s := &rowSource{ctx: t.Context(), from: query, dir: dir, views: func() (string, error) { return "", nil }}
+	for range 2 { // whoever asks again
+		if _, err := s.open(); err == nil || !strings.Contains(err.Error(), "a late row") {
+			t.Fatalf("error %v", err)
+		}
+		made, err := os.ReadDir(dir)
+		if err != nil || len(made) != 1 {
+			t.Fatalf("made %v, %v", made, err)
+		}
+		if info, err := made[0].Info(); err != nil || info.Mode() != os.ModeDir|0o700 {
+			t.Errorf("%s: %v, %v", made[0].Name(), info.Mode(), err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
 // TestBaselineFromSQL: without ClickHouse, DuckDB answers, over the tables and over other files.
 func TestBaselineFromSQL(t *testing.T) {
 	s := newShop(t)
