@@ -31,8 +31,14 @@ type rowSource struct {
 // aQuery is how a query begins. A file may be called selected.csv, or select.parquet.
 var aQuery = regexp.MustCompile(`(?i)^\s*(SELECT|WITH)[\s(*"]`)
 
-// isQuery tells a query from the name of a file.
-func isQuery(from string) bool { return aQuery.MatchString(from) }
+// isQuery tells a query from the name of a file: a file that is there is one, even if it is called "with data.csv".
+func isQuery(from string) bool {
+	if !aQuery.MatchString(from) {
+		return false
+	}
+	_, err := os.Stat(from)
+	return err != nil
+}
 
 // openRows says where rows come from: ClickHouse answers a SELECT if the plane names it and folder is empty, else DuckDB does,
 // over the plane's Parquet files, or those of the folder. Columns that are no scalars are left out. The caller closes the

@@ -190,4 +190,14 @@ func TestAFileIsNoQueryWhateverItsName(t *testing.T) {
 			t.Errorf("%s is not taken for a query", text)
 		}
 	}
+	t.Chdir(t.TempDir())
+	for _, name := range []string{"with data.csv", "SELECT (1).parquet"} {
+		if !isQuery(name) {
+			t.Errorf("%s is taken for a file that is not there", name)
+		}
+		writeText(t, name, "user_id\n")
+		if isQuery(name) {
+			t.Errorf("%s, which is there, is taken for a query", name)
+		}
+	}
 }
