@@ -147,7 +147,7 @@ func TestTrainBadSpines(t *testing.T) {
 		file, spine, want string
 		code              int
 	}{
-		"an unknown entity is a row":  {"s.csv", head + "??,EWR,SFO,2565,2013-02-03T17:00:00Z\n", "1 rows with", exitOK},
+		"an unknown entity is a row":  {"s.csv", head + "??,EWR,SFO,2565,2013-02-03T17:00:00Z\n", "1 row with", exitOK},
 		"a key is missing":            {"s.csv", "carrier,dest,distance,event_timestamp\nUA,SFO,2565,2013-02-03T17:00:00Z\n", "origin", exitFailure},
 		"a field of the request":      {"s.csv", "carrier,origin,dest,event_timestamp\nUA,EWR,SFO,2013-02-03T17:00:00Z\n", "distance", exitFailure},
 		"a number is a word":          {"s.csv", head + "UA,EWR,SFO,far,2013-02-03T17:00:00Z\n", "far", exitFailure},
@@ -155,9 +155,9 @@ func TestTrainBadSpines(t *testing.T) {
 		"no time at all":              {"s.csv", head + "UA,EWR,SFO,2565,\n", "event_timestamp", exitFailure},
 		"a row is short":              {"s.csv", head + "UA,EWR,SFO\n", "s.csv", exitFailure},
 		"an empty file":               {"s.csv", "", "s.csv", exitFailure},
-		"a head alone":                {"s.csv", head, "0 rows with", exitOK},
+		"a head alone":                {"s.csv", head, "the spine has no rows", exitFailure},
 		"no Parquet":                  {"s.parquet", head, "s.parquet", exitFailure},
-		"an unknown ending":           {"s.xlsx", head, "s.xlsx", exitUsage},
+		"an unknown ending":           {"s.xlsx", head, "a .csv or a .parquet file", exitFailure},
 		"a file that is not there":    {"", "", "none.csv", exitNotFound},
 		"a quote that does not close": {"s.csv", head + "\"UA,EWR,SFO,2565,2013-02-03T17:00:00Z\n", "s.csv", exitFailure},
 	} {
