@@ -22,7 +22,7 @@ func (t *task) eraseFrom(v *viewState, key []byte) error {
 	if err != nil {
 		return err
 	}
-	prefix := append([]byte{kindCell}, feature.AppendEntityPrefix(nil, v.fp, key)...)
+	prefix := v.appendPrefix(nil, key)
 	err = t.store.scan(t.id, prefix, nil, func(key, _ []byte) error {
 		t.erased = append(t.erased, append([]byte(nil), key...))
 		return nil

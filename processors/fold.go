@@ -232,7 +232,7 @@ func (f *fold) erase(t *task, key []byte) error {
 		return err
 	}
 	b := f.store.batch(0)
-	prefix := append([]byte{kindCell}, feature.AppendEntityPrefix(nil, v.fp, key)...)
+	prefix := v.appendPrefix(nil, key)
 	if err := f.store.scan(t.id, prefix, nil, func(key, _ []byte) error { return b.put(t.id, key, nil) }); err != nil {
 		b.discard()
 		return err

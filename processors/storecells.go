@@ -1,7 +1,6 @@
 package processors
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -19,17 +18,13 @@ var storeComparer = func() *pebble.Comparer {
 	c := *pebble.DefaultComparer
 	c.Name = "freshet.cells.1"
 	c.Split = splitCell
-	c.Compare, c.Equal = bytes.Compare, bytes.Equal
 	c.ImmediateSuccessor = nextPrefix
 	return &c
 }()
 
-// The parts of the key of a cell: 'd', task id, kindCell, format, view, length of the entity key, entity key, and cellSuffix
-// bytes of hop and start.
-const (
-	cellLength = 1 + 4 + 1 + 1 + 8 // where the length of the entity key is
-	cellSuffix = 4 + 8
-)
+// cellLength is where the key of a cell has the length of the entity key: after 'd', task id, kindCell, format and view. The entity key,
+// hop and start follow.
+const cellLength = 1 + 4 + 1 + 1 + 8
 
 // splitCell returns how long the prefix of a key is: for a cell the part that names the entity, for others, and for parts
 // of keys, all of it. No prefix begins with another one that has a suffix, for the length stands before the entity key:

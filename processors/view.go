@@ -59,7 +59,7 @@ func (v *viewState) get(t *task, key []byte) (*entry, error) {
 // memory when it was handed over, and none leaves it before the next commit (see settleCommitted), or after a rollback,
 // which waits.
 func (v *viewState) load(t *task, e *entry) error {
-	v.loading = feature.AppendEntityPrefix(append(v.loading[:0], kindCell), v.fp, e.keyBytes())
+	v.loading = v.appendPrefix(v.loading[:0], e.keyBytes())
 	return t.cells.entity(t.store, t.id, v.loading, func(key, value []byte) error {
 		_, _, cell, err := feature.ParseCellKey(key[1:])
 		if err == nil {
@@ -70,6 +70,11 @@ func (v *viewState) load(t *task, e *entry) error {
 		}
 		return nil
 	})
+}
+
+// appendPrefix appends what the changelog keys of all cells of an entity begin with.
+func (v *viewState) appendPrefix(dst, key []byte) []byte {
+	return feature.AppendEntityPrefix(append(dst, kindCell), v.fp, key)
 }
 
 // changed marks an entity as changed by the open transaction and to be published.

@@ -144,6 +144,20 @@ func (p production) reference(model *config.Model, n int, next func(row []featur
 	})
 }
 
+// watching returns the monitors of a plane's one model, and what counts for them, with their baseline.
+func watching(plane *config.Plane, b *baseline.Baseline) (*watch.Watch, *watch.Accumulator, error) {
+	model := plane.Models[0]
+	w, err := watch.New(plane, model)
+	if err != nil {
+		return nil, nil, err
+	}
+	acc := watch.NewAccumulator(model, watch.Pane(plane, model))
+	acc.SetBaseline(b.Name, b)
+	acc.Partitions([]int32{0}, 1)
+	w.SetBaseline(b.Name, b)
+	return w, acc, nil
+}
+
 // productionMonth runs a monitor for 30 days and counts the false episodes that began, and those that were told.
 func (e Experiment) productionMonth(r *rand.Rand, p production, configured float64) (episodes, told int, err error) {
 	plane := p.plane(configured)
@@ -153,14 +167,10 @@ func (e Experiment) productionMonth(r *rand.Rand, p production, configured float
 	if err != nil {
 		return 0, 0, err
 	}
-	w, err := watch.New(plane, model)
+	w, acc, err := watching(plane, b)
 	if err != nil {
 		return 0, 0, err
 	}
-	acc := watch.NewAccumulator(model, watch.Pane(plane, model))
-	acc.SetBaseline(b.Name, b)
-	acc.Partitions([]int32{0}, 1)
-	w.SetBaseline(b.Name, b)
 	row := make([]feature.Value, len(p.columns))
 	gap := time.Hour.Microseconds() / productionRows
 	count := counter{most: p.windows * int(time.Hour/p.every)}

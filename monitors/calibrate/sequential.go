@@ -98,20 +98,15 @@ func thinPlane() *config.Plane {
 // shift, and days from there to the first after it.
 func (e Experiment) thinRun(r *rand.Rand, s thin, days, changedDays int, by float64) (alarms int, found float64, err error) {
 	plane := thinPlane()
-	model := plane.Models[0]
 	values := s.open(r)
 	b, err := baseline.Make(baseline.Definition{Name: "b", Model: "m", Build: 1, Columns: []baseline.Column{{Name: "x0", Type: feature.Float64}}}, sampled(values, e.Reference))
 	if err != nil {
 		return 0, 0, err
 	}
-	w, err := watch.New(plane, model)
+	w, acc, err := watching(plane, b)
 	if err != nil {
 		return 0, 0, err
 	}
-	acc := watch.NewAccumulator(model, watch.Pane(plane, model))
-	acc.SetBaseline(b.Name, b)
-	acc.Partitions([]int32{0}, 1)
-	w.SetBaseline(b.Name, b)
 	hour, over := time.Hour.Microseconds(), true
 	for h := range int64(24 * (days + changedDays)) {
 		shift := 0.0
