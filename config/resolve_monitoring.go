@@ -112,7 +112,7 @@ func (r *resolver) monitor(s *monitorSpec) {
 	r.checks(s, m)
 	r.threshold(s.Threshold, s.Numeric.V, s.Categorical.V)
 	if s.FalseAlarms.Set {
-		m.FalseAlarms = s.FalseAlarms.V.n * float64(30*24*time.Hour) / float64(s.FalseAlarms.V.per)
+		m.FalseAlarms = s.FalseAlarms.V.perMonth()
 	}
 	if s.MinSample.Set {
 		if m.MinSample = s.MinSample.V; m.MinSample < 1 {
@@ -234,8 +234,11 @@ func (r *resolver) monitorWindow(s *monitorSpec, m *Monitor) {
 	}
 }
 
-// bounded are the distances that are never above 1.
+// bounded are the distances that are never above 1; "" is the default.
 var bounded = []string{"", "jensen_shannon", "ks", "hellinger", "total_variation", "l_infinity"}
+
+// Bounded reports whether a distance is never above 1.
+func Bounded(method string) bool { return slices.Contains(bounded, method) }
 
 // threshold checks an effect size against the range of the methods that it is for.
 func (r *resolver) threshold(t At[float64], methods ...string) {
@@ -247,7 +250,7 @@ func (r *resolver) threshold(t At[float64], methods ...string) {
 		return
 	}
 	for _, m := range methods {
-		if !slices.Contains(bounded, m) {
+		if !Bounded(m) {
 			return
 		}
 	}

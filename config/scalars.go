@@ -225,6 +225,18 @@ func parseBytes(s string) (byteSize, bool) {
 	return 0, false
 }
 
+// perMonth is the expected number in 30 days.
+func (r rate) perMonth() float64 { return r.n * float64(30*24*time.Hour) / float64(r.per) }
+
+// ParseFalseAlarms reads an expected number of false episodes in a time, as 1/30d, and returns it for 30 days.
+func ParseFalseAlarms(s string) (float64, bool) {
+	r, ok := parseRate(s)
+	if !ok {
+		return 0, false
+	}
+	return r.perMonth(), true
+}
+
 func parseRate(s string) (rate, bool) {
 	n, per, ok := strings.Cut(s, "/")
 	if !ok {

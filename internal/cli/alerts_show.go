@@ -76,7 +76,7 @@ func (a *app) printMessage(m *alert.Message) error {
 		if f.Until != 0 {
 			until = instant(int64(f.Until))
 		}
-		features.add(kindOf(f.Series), seriesName(f.Column, f.Slice), instant(int64(f.Since)), until, report.Number(float64(f.Effect)), report.Number(float64(f.Threshold)))
+		features.add(kindOf(f.Series), seriesName(f.Column, f.Slice), instant(int64(f.Since)), until, report.Number(float64(f.Effect)), fmt.Sprint(f.Threshold))
 	}
 	if err := features.print(a.Stdout); err != nil {
 		return err
@@ -96,10 +96,10 @@ func (a *app) printEvidence(all []alert.Evidence) error {
 	for _, e := range all {
 		var moved []string
 		for _, mv := range e.Movers {
-			moved = append(moved, fmt.Sprintf("%s %s to %s", mv.Bin, percent(mv.Reference), percent(mv.Current)))
+			moved = append(moved, fmt.Sprintf("%s: %s -> %s", mv.Bin, percentText(float64(mv.Reference)), percentText(float64(mv.Current))))
 		}
 		t.add(nameOf(e.Series), e.Method, report.Number(float64(e.Effect)), report.Number(float64(e.Score)), report.Number(float64(e.P)),
-			thousands(e.Current.N), report.Number(float64(e.Current.NEff)), thousands(e.Reference.N),
+			thousands(e.Current.N), rowsText(float64(e.Current.NEff)), thousands(e.Reference.N),
 			instant(e.Window.Start)+" to "+instant(e.Window.End), e.Against, strings.Join(moved, ", "))
 	}
 	if err := t.print(a.Stdout); err != nil {
@@ -117,5 +117,3 @@ func (a *app) printEvidence(all []alert.Evidence) error {
 	}
 	return nil
 }
-
-func percent(share alert.Number) string { return fmt.Sprintf("%.1f%%", 100*float64(share)) }

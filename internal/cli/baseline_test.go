@@ -131,11 +131,16 @@ func TestBaselineMistakes(t *testing.T) {
 	if err := os.WriteFile(empty, []byte("x,y\n1,2\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	ragged := filepath.Join(t.TempDir(), "ragged.csv")
+	if err := os.WriteFile(ragged, []byte("spend_1d,orders_1d\n1,2\n3\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		args []string
 		code int
 		want string
 	}{
+		{[]string{"create", "scorer_1", s.plane, "--from", ragged}, exitFailure, "freshet: " + ragged + ": row 2 has 1 fields, not 2"},
 		{[]string{"create", "scorer_1", s.plane}, exitUsage, "give one of --from and --from-topic"},
 		{[]string{"create", "scorer_1", s.plane, "--from", csv, "--since", "2h"}, exitUsage, "--since and --until are for --from-topic"},
 		{[]string{"create", "scorer_3", s.plane, "--from", csv}, exitNotFound, `no baseline "scorer_3" in the definition; did you mean "scorer_`},

@@ -29,7 +29,7 @@ gone to meanwhile it makes a training set, and prints five rows of it.
 A small model then predicts the delays of a quarter of the flights, and labels follow hours later. Two faults are
 made on purpose in the last quarter of the year: one carrier's distances are served in kilometres, and one
 airport's feed falls silent. Monitors find both, and a webhook receiver in this process checks the alerts'
-signatures. What was told is printed, and a page of what the monitor saw is written.
+signatures. What was told is printed, and a page of what the monitor saw is written (--html keeps it).
 
 Then it goes on serving, with Kafka and HTTP on local ports, until it is interrupted.
 Its data is in a temporary folder and is removed at the end.`
@@ -39,6 +39,7 @@ type demoFlags struct {
 	exit        bool
 	flights     int
 	report      string
+	html        string
 	http, kafka string
 }
 
@@ -56,6 +57,7 @@ func (a *app) demoCommand() *cobra.Command {
 	f.BoolVar(&flags.exit, "exit", false, "end when the flights are counted instead of serving on")
 	f.IntVar(&flags.flights, "flights", 0, "send only so many of the latest flights, at least 10000, without model and monitors; 0 sends all")
 	f.StringVar(&flags.report, "report", "", "write what was measured to this file, as JSON")
+	f.StringVar(&flags.html, "html", "", "write the page of what the monitor saw to this file, which stays")
 	f.StringVar(&flags.http, "http", defaultHTTP, "address of the HTTP server; another port is taken if this one is in use")
 	f.StringVar(&flags.kafka, "kafka", defaultKafka, "address of the embedded Kafka; another port is taken if this one is in use")
 	return cmd
@@ -74,6 +76,9 @@ const (
 const fewestFlights = 10_000
 
 func (a *app) demo(ctx context.Context, flags demoFlags) error {
+	if flags.flights != 0 && flags.html != "" {
+		return usageError(errors.New("--html is of monitors, which --flights leaves out"))
+	}
 	if flags.flights != 0 && flags.flights < fewestFlights {
 		return usageError(fmt.Errorf("--flights %d; send at least %d, or 0 for all", flags.flights, fewestFlights))
 	}
@@ -144,7 +149,7 @@ func (a *app) playDemo(ctx context.Context, flags demoFlags, l local, rcv *recei
 	}
 	var watched *demoWatched // with less than the year there is too little for monitors to see
 	if flags.flights == 0 {
-		if watched, err = a.watchDemo(ctx, flights, l, set, rcv, &report); err != nil {
+		if watched, err = a.watchDemo(ctx, flights, l, set, rcv, &report, flags.html); err != nil {
 			return err
 		}
 	}

@@ -42,7 +42,8 @@ type demoWatched struct {
 }
 
 // watchDemo lets the model predict flights as its server would, with the faults in what it is served, and waits for what is told of them.
-func (a *app) watchDemo(ctx context.Context, flights *demo.Flights, l local, set *demoSet, rcv *receiver, r *demoReport) (_ *demoWatched, err error) {
+// The page of it is in the file named, or in the demo's folder.
+func (a *app) watchDemo(ctx context.Context, flights *demo.Flights, l local, set *demoSet, rcv *receiver, r *demoReport, page string) (_ *demoWatched, err error) {
 	began := time.Now()
 	m := &monitored{plane: l.plane, conn: l.conn}
 	if m.opts, err = kafka.Options(l.conn, "freshet-demo"); err != nil {
@@ -64,7 +65,13 @@ func (a *app) watchDemo(ctx context.Context, flights *demo.Flights, l local, set
 	if err := awaitSilence(ctx, m, mon); err != nil {
 		return nil, err
 	}
-	w := &demoWatched{report: filepath.Join(l.dir, "monitor.html")}
+	if page == "" {
+		page = filepath.Join(l.dir, "monitor.html")
+	}
+	if page, err = filepath.Abs(page); err != nil {
+		return nil, err
+	}
+	w := &demoWatched{report: page}
 	if err := a.serveDemo(ctx, flights, l, r); err != nil {
 		return nil, err
 	}
@@ -198,9 +205,20 @@ from %s on it was served %s's distances in kilometres, and from %s on %s's hourl
 		fmt.Fprintf(out, ", which muted what follows from it:\n%s (%s)", strings.Join(names, ", "), w.mutedBy)
 	}
 	fmt.Fprintln(out, ".")
+	if len(w.silent.Evidence) > 0 { // the year's boards came at once, before the first inference
+		fmt.Fprintf(out, "Its newest one was %.0f days old when the last of the others had come.\n", float64(w.silent.Evidence[0].Score)/(24*3600))
+	}
 	fmt.Fprintf(out, "\nEvery alert of the year, signed and verified, each once:\n\n")
-	t := newTable(left("TOLD OF"), left("MONITOR"), left("STATUS"), left("WHAT"), left("FEATURES"))
+	t := newTable(left("BEGAN"), left("OVER"), left("MONITOR"), left("WHAT"), left("FEATURES"))
 	for _, m := range w.others {
+		if m.Type == alert.ResolvedType {
+			continue // it is told beside its firing
+		}
+		over := "still firing"
+		if i := slices.IndexFunc(w.others, func(r received) bool { return r.Type == alert.ResolvedType && r.Episode == m.Episode }); i >= 0 {
+			m = w.others[i] // it has the columns that joined later too
+			over = m.ResolvedAt.Time().Format(time.DateOnly)
+		}
 		var names []string
 		for _, f := range m.Features {
 			names = append(names, cmp.Or(seriesName(f.Column, f.Slice), string(f.Kind)))
@@ -209,7 +227,7 @@ from %s on it was served %s's distances in kilometres, and from %s on %s's hourl
 		if len(names) > 3 {
 			more, names = fmt.Sprintf(" and %d more", len(names)-3), names[:3]
 		}
-		t.add(m.StartedAt.Time().Format("2006-01-02"), m.Monitor, m.Status, string(m.Class), strings.Join(names, ", ")+more)
+		t.add(m.StartedAt.Time().Format(time.DateOnly), over, m.Monitor, string(m.Class), strings.Join(names, ", ")+more)
 	}
 	return t.print(out)
 }

@@ -51,7 +51,7 @@ func TestDrift(t *testing.T) {
 		t.Fatalf("%+v", r)
 	}
 	for _, want := range []string{
-		"COLUMN    VERDICT", "JENSEN_SHANNON", "KS", "PSI.EVIDENTLY", "distance  drifted", "carrier   stable", "hour      missing", "extra     extra",
+		"COLUMN    VERDICT", "JENSEN_SHANNON", "KS", "PSI.EVIDENTLY", "distance  drifted", "carrier   stable", "hour      missing", "extra     extra         -          -        -      0  2,000",
 		"hour: the current file does not have it", "2 of 4 columns have changed",
 	} {
 		if !strings.Contains(r.stdout, want) {

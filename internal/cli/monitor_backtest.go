@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -36,7 +37,8 @@ type backtestFlags struct {
 	threshold                           float64
 	windows                             int
 	minSample                           int
-	falseAlarms                         float64
+	falseAlarms                         string
+	perMonth                            float64 // what falseAlarms says, for 30 days; 0: the definition's
 }
 
 func (a *app) monitorBacktestCommand() *cobra.Command {
@@ -64,7 +66,7 @@ func (a *app) monitorBacktestCommand() *cobra.Command {
 	f.Float64Var(&flags.threshold, "threshold", 0, "threshold of every column, instead of the definition's")
 	f.IntVar(&flags.windows, "for", 0, "disjoint windows in a row that must be too far, instead of the definition's")
 	f.IntVar(&flags.minSample, "min-sample", 0, "fewest inferences that are judged, instead of the definition's")
-	f.Float64Var(&flags.falseAlarms, "false-alarms", 0, "expected false episodes in 30 days, instead of the definition's")
+	f.StringVar(&flags.falseAlarms, "false-alarms", "", "expected false episodes in a time, as 1/30d, instead of the definition's")
 	return cmd
 }
 
@@ -101,6 +103,7 @@ type backtest struct {
 	first, last int64 // times of the inferences that were played
 	result      backtestResult
 	effects     map[alert.Series][]watch.Score
+	minSample   int // the monitor's, as the flags change it
 }
 
 // backtestResult is what is printed.
@@ -133,7 +136,7 @@ type pastColumn struct {
 	Kind      string       `json:"kind"`
 	Check     string       `json:"check,omitempty"`
 	Slice     string       `json:"slice,omitempty"`
-	Windows   int          `json:"windows"` // that were judged
+	Windows   int          `json:"windows"` // that were judged; without any the effects are null
 	Changed   int          `json:"changed"` // of them: over the threshold and significant
 	Median    alert.Number `json:"effect_p50"`
 	P95       alert.Number `json:"effect_p95"`
@@ -169,8 +172,12 @@ func (b *backtest) checkOverrides() error {
 		return errors.New("--for is from 1 to 100")
 	case f.minSample < 0:
 		return errors.New("--min-sample is below 0")
-	case f.falseAlarms < 0:
-		return errors.New("--false-alarms is below 0")
+	}
+	if f.falseAlarms != "" {
+		var ok bool
+		if f.perMonth, ok = config.ParseFalseAlarms(f.falseAlarms); !ok {
+			return fmt.Errorf("--false-alarms: %q is no number of episodes in a time; write 1/30d or 2/7d", f.falseAlarms)
+		}
 	}
 	return nil
 }
@@ -180,7 +187,11 @@ func (b *backtest) run(plane *config.Plane, name string) error {
 	if err != nil {
 		return err
 	}
+	if err := b.checkThreshold(mon); err != nil {
+		return usageError(err)
+	}
 	mon = b.override(mon)
+	b.minSample = mon.MinSample
 	alone := *plane
 	alone.Monitors = []*config.Monitor{mon}
 	made, err := b.baselines(plane, mon)
@@ -211,6 +222,14 @@ func (b *backtest) run(plane *config.Plane, name string) error {
 	return b.print()
 }
 
+// checkThreshold refuses a threshold that no distance of the monitor can reach.
+func (b *backtest) checkThreshold(mon *config.Monitor) error {
+	if b.flags.threshold < 1 || !slices.ContainsFunc(mon.Columns, func(w config.Watched) bool { return config.Bounded(w.Method) }) {
+		return nil
+	}
+	return errors.New("--threshold must be below 1, which a distance of this monitor never exceeds")
+}
+
 // override returns the monitor as the flags change it.
 func (b *backtest) override(mon *config.Monitor) *config.Monitor {
 	m := *mon
@@ -219,7 +238,7 @@ func (b *backtest) override(mon *config.Monitor) *config.Monitor {
 	for i := range m.Columns {
 		m.Columns[i].Threshold = cmp.Or(f.threshold, m.Columns[i].Threshold)
 	}
-	m.For, m.MinSample, m.FalseAlarms = cmp.Or(f.windows, m.For), cmp.Or(f.minSample, m.MinSample), cmp.Or(f.falseAlarms, m.FalseAlarms)
+	m.For, m.MinSample, m.FalseAlarms = cmp.Or(f.windows, m.For), cmp.Or(f.minSample, m.MinSample), cmp.Or(f.perMonth, m.FalseAlarms)
 	return &m
 }
 
@@ -319,7 +338,8 @@ func (b *backtest) open(plane *config.Plane, model *config.Model) (past, int64, 
 // columns sums up what every series came to.
 func (b *backtest) columns() {
 	for of, scores := range b.effects {
-		c := pastColumn{Column: of.Column, Kind: string(of.Kind), Check: of.Check, Slice: of.Slice, Threshold: scores[0].Threshold}
+		none := alert.Number(math.NaN())
+		c := pastColumn{Column: of.Column, Kind: string(of.Kind), Check: of.Check, Slice: of.Slice, Median: none, P95: none, P99: none, Max: none, Threshold: scores[0].Threshold}
 		var effects []float64
 		for _, s := range scores {
 			if o := drift.Outcome(s.Outcome); o == drift.TooFewRows || o == drift.NoRows {
@@ -341,7 +361,7 @@ func (b *backtest) columns() {
 		b.result.Columns = append(b.result.Columns, c)
 	}
 	slices.SortFunc(b.result.Columns, func(x, y pastColumn) int {
-		return cmp.Or(cmp.Compare(min(len(x.Slice), 1), min(len(y.Slice), 1)) /* all rows first */, cmp.Compare(float64(y.Max)/y.Threshold, float64(x.Max)/x.Threshold),
+		return cmp.Or(cmp.Compare(min(len(x.Slice), 1), min(len(y.Slice), 1)) /* all rows first */, cmp.Compare(float64(y.Max)/y.Threshold, float64(x.Max)/x.Threshold), // NaN last
 			cmp.Compare(x.Column, y.Column), cmp.Compare(x.Kind, y.Kind), cmp.Compare(x.Check, y.Check), cmp.Compare(x.Slice, y.Slice))
 	})
 }
@@ -355,6 +375,9 @@ func (b *backtest) print() error {
 		plural(r.Windows, "window", "windows"), plural(len(r.Episodes), "episode", "episodes"), r.Expected)
 	for v, n := range r.Strays {
 		fmt.Fprintf(w, "%s of version %q have no baseline and were not judged.\n", plural(int(n), "inference", "inferences"), v)
+	}
+	if !slices.ContainsFunc(r.Columns, func(c pastColumn) bool { return c.Windows > 0 }) {
+		fmt.Fprintf(w, "No window was judged: all had fewer inferences than %s.\n", thousands(int64(b.minSample)))
 	}
 	if len(r.Episodes) > 0 {
 		t := newTable(left("STARTED"), left("TOLD"), left("RESOLVED"), left("CLASS"), left("GROUP"), left("FEATURES"))

@@ -121,6 +121,12 @@ func TestBacktest(t *testing.T) {
 	if got := backtested(t, s.plane, "--threshold", "0.6"); len(got.Episodes) != 0 || got.Columns[0].Threshold != 0.6 || got.Columns[0].Changed != 0 {
 		t.Errorf("with a threshold that nothing reaches: %+v", got)
 	}
+	if got := backtested(t, s.plane, "--false-alarms", "7/7d"); got.Expected < 0.12 || got.Expected > 0.13 { // in three hours
+		t.Errorf("false alarms expected: %v", got.Expected)
+	}
+	few := []string{"monitor", "backtest", "inputs", s.plane, "--min-sample", "2000", "--events", h.log, "--baseline", h.train}
+	expect(t, ok(t, few...).stdout, "No window was judged: all had fewer inferences than 2,000.", "skew        0        0           -    -    -    -        0.1")
+	expect(t, ok(t, append(few, "--output", "json")...).stdout, `"effect_p50": null`)
 	if got := backtested(t, s.plane, "--to", minutes(60), "--from", minutes(20)); got.Inferences != 1200 || len(got.Episodes) != 0 || got.From != minutes(20) {
 		t.Errorf("of the time before: %+v", got)
 	}
@@ -145,9 +151,11 @@ func TestBacktestMistakes(t *testing.T) {
 		{exitNotFound, "there are no inferences of that time", []string{"inputs", s.plane, "--events", h.log, "--baseline", h.train, "--from", "1h"}},
 		{exitUsage, "--to is not after --from", []string{"inputs", s.plane, "--from", "1h", "--to", "2h"}},
 		{exitUsage, "--from: ", []string{"inputs", s.plane, "--from", "yesterday"}},
+		{exitUsage, `--false-alarms: "3" is no number of episodes in a time`, []string{"inputs", s.plane, "--false-alarms", "3"}},
+		{exitUsage, "--threshold must be below 1", []string{"inputs", s.plane, "--threshold", "1.5", "--events", h.log, "--baseline", h.train}},
 		{exitUsage, "--for is from 1 to 100", []string{"inputs", s.plane, "--for", "101"}},
 		{exitUsage, `recorded inferences are a .ndjson, .csv or .parquet file, not ".txt"`, []string{"inputs", s.plane, "--events", "a.txt", "--baseline", h.train}},
-		{exitFailure, "it has no column of the event time (at, ", []string{"inputs", s.plane, "--events", h.train, "--baseline", h.train}},
+		{exitFailure, "train.csv: there is no column of the event time (at, ", []string{"inputs", s.plane, "--events", h.train, "--baseline", h.train}},
 		{exitNotFound, "no such file", []string{"inputs", s.plane, "--events", h.log, "--baseline", h.train + "x.csv"}},
 	} {
 		r := run(t, append([]string{"monitor", "backtest"}, c.args...)...)

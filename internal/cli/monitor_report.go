@@ -66,7 +66,7 @@ func (a *app) writeReport(ctx context.Context, m *monitored, mon *config.Monitor
 		return err
 	}
 	if len(scores) == 0 {
-		return notFound(errNotJudged)
+		return notFound(notJudged(f))
 	}
 	pairs, err := m.lastPairs(ctx, mon)
 	if err != nil {
@@ -198,7 +198,7 @@ func reportColumn(of []watch.Score, pairs []watch.Pair) report.Column {
 	c := report.Column{
 		Name: nameOf(s.Series()), Verdict: s.Outcome, Level: outcomeLevel(s.Outcome), Notes: slices.Clone(s.Notes),
 		Cells: []string{
-			report.Number(float64(s.Effect)), fmt.Sprint(s.Threshold), report.P(float64(s.PAdjusted)), thousands(int64(s.NRef)), thousands(int64(s.NCur)), rowsText(s.NEffCur), s.Method,
+			report.Number(float64(s.Effect)), fmt.Sprint(s.Threshold), report.P(float64(s.PAdjusted)), thousands(int64(s.NRef)), thousands(int64(s.NCur)), rowsText(float64(s.NEffCur)), s.Method,
 		},
 	}
 	c.Notes = append([]string{fmt.Sprintf("%s against %s", s.Kind, s.Against)}, c.Notes...)
@@ -220,8 +220,8 @@ func reportColumn(of []watch.Score, pairs []watch.Pair) report.Column {
 }
 
 // rowsText is a number of rows, which not every check has.
-func rowsText(n watch.Number) string {
-	if math.IsNaN(float64(n)) {
+func rowsText(n float64) string {
+	if math.IsNaN(n) {
 		return "-"
 	}
 	return thousands(int64(n))

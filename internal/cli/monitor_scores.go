@@ -210,8 +210,13 @@ func ordered(by map[scoreWindow][]watch.Score) (out []watch.Score) {
 	return out
 }
 
-// errNotJudged says what to look at where there are no scores.
-var errNotJudged = errors.New("no window has been judged: is a process with the role monitor running, has the baseline been made, and are there inferences? (freshet monitor list)")
+// notJudged says what to look at where there are no scores.
+func notJudged(f scoreFilter) error {
+	if f.slice != "" && f.slice != "all" && f.slice != "none" {
+		return fmt.Errorf("no scores of the slice %q: those that there are have it as \"monitor scores --slice all\" prints it", f.slice)
+	}
+	return errors.New("no window has been judged: is a process with the role monitor running, has the baseline been made, and are there inferences? (freshet monitor list)")
+}
 
 func (a *app) monitorScoresCommand() *cobra.Command {
 	var place monitorPlace
@@ -237,7 +242,7 @@ func (a *app) monitorScoresCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return a.printScores(scores)
+				return a.printScores(scores, f)
 			})
 		},
 	}
@@ -246,7 +251,7 @@ func (a *app) monitorScoresCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) printScores(scores []watch.Score) error {
+func (a *app) printScores(scores []watch.Score, f scoreFilter) error {
 	if a.json() {
 		if scores == nil {
 			scores = []watch.Score{}
@@ -254,13 +259,13 @@ func (a *app) printScores(scores []watch.Score) error {
 		return printJSON(a.Stdout, scores)
 	}
 	if len(scores) == 0 {
-		return notFound(errNotJudged)
+		return notFound(notJudged(f))
 	}
 	t := newTable(left("WINDOW ENDS"), left("COLUMN"), left("SLICE"), left("KIND"), left("VERDICT"), left("METHOD"), right("SCORE"), right("EFFECT"), right("THRESHOLD"), right("P"), right("N"), right("N EFF"), left("MOVED MOST"))
 	for i := range scores {
 		s := &scores[i]
 		t.add(instant(s.Window.End), s.Column, s.Slice, kindOf(s.Series()), s.Outcome, s.Method, report.Number(float64(s.Score)), report.Number(float64(s.Effect)),
-			fmt.Sprint(s.Threshold), report.P(float64(s.PAdjusted)), thousands(int64(s.NCur)), rowsText(s.NEffCur), moved(s))
+			fmt.Sprint(s.Threshold), report.P(float64(s.PAdjusted)), thousands(int64(s.NCur)), rowsText(float64(s.NEffCur)), moved(s))
 	}
 	return t.print(a.Stdout)
 }

@@ -142,6 +142,9 @@ func watched(t *testing.T, s *shop) time.Time {
 
 func TestMonitorCommands(t *testing.T) {
 	s := newShop(t)
+	if r := run(t, "monitor", "scores", "inputs", s.plane, "--slice", "region=xx"); r.code != exitNotFound || !strings.Contains(r.stderr, `no scores of the slice "region=xx"`) {
+		t.Errorf("of a slice that is not there: %+v", r)
+	}
 	if r := run(t, "monitor", "scores", "inputs", s.plane); r.code != exitNotFound || !strings.Contains(r.stderr, "no window has been judged") {
 		t.Errorf("before there is anything: %+v", r)
 	}

@@ -190,7 +190,7 @@ func (t *tabledEvents) events(fn eventFunc) (err error) {
 		}
 		us, err := read(&in[at])
 		if err != nil {
-			return fmt.Errorf("row %d, column %s: %w", n, cols[at].Name, err)
+			return fmt.Errorf("%s: row %d, column %s: %w", t.rows.name(), n, cols[at].Name, err)
 		}
 		for i, f := range fields {
 			if f.at >= 0 {
@@ -220,7 +220,7 @@ func (t *tabledEvents) time(cols []train.SpineColumn) (int, func(*feature.Value)
 		read, err := train.Times(cols[i], nil)
 		return i, read, err
 	}
-	return 0, nil, fmt.Errorf("it has no column of the event time (%s)", strings.Join(names, ", "))
+	return 0, nil, fmt.Errorf("%s: there is no column of the event time (%s)", t.rows.name(), strings.Join(names, ", "))
 }
 
 // unit is how many microseconds one of the event time field is, if it is a number.

@@ -60,6 +60,14 @@ func (a *app) openRows(ctx context.Context, plane *config.Plane, folder, from st
 var errNoAnswer = errors.New("a SELECT is answered by ClickHouse, which the definition does not name, or by DuckDB, which this build does not have: " +
 	"bin/freshet-sql, which `make build` makes, has it (go build -tags duckdb, with cgo). Or give a .csv or .parquet file; DuckDB's own shell makes one: freshet sql --views")
 
+// name is what messages call the rows.
+func (s *rowSource) name() string {
+	if isQuery(s.from) {
+		return "the query"
+	}
+	return s.from
+}
+
 // open begins with the first row. A source may be opened again and again, one at a time; DuckDB is asked once.
 func (s *rowSource) open() (train.Spine, error) {
 	if !isQuery(s.from) {
@@ -77,7 +85,7 @@ func (s *rowSource) open() (train.Spine, error) {
 			return nil, fmt.Errorf("the query: %w", err)
 		}
 	}
-	return train.ParquetSpine("of the query", s.answer, s.lists)
+	return train.ParquetSpine(s.name(), s.answer, s.lists)
 }
 
 // ask has DuckDB write its answer to a file, which has no name any more once it is open. The file is in a folder that nobody else

@@ -54,7 +54,7 @@ func TestTheWorstIsOneThatWasJudged(t *testing.T) {
 	if got := lastWindow(scores[5:]); got != 20 {
 		t.Errorf("the last tick of freshness alone ends at %d", got)
 	}
-	if got := rowsText(watch.Number(math.NaN())) + rowsText(1234.7); got != "-1,234" {
+	if got := rowsText(math.NaN()) + rowsText(1234.7); got != "-1,234" {
 		t.Errorf("rows are shown as %q", got)
 	}
 }

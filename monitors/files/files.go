@@ -204,7 +204,7 @@ func Compare(ctx context.Context, ref, cur columns.File, o Options, progress Pro
 		out.Columns = append(out.Columns, c)
 	}
 	if len(o.Columns) == 0 {
-		out.Columns = append(out.Columns, extra(reference, cur)...)
+		out.Columns = append(out.Columns, extra(reference, current, cur)...)
 	}
 	drift.Family(out.Columns, o.Alpha)
 	return out, compatible(ctx, ref, cur, out.Columns, o, progress)
@@ -227,12 +227,18 @@ func profiles(ctx context.Context, reference []Profiled, cur columns.File, progr
 	return out, cur.Read(ctx, wants, stage(progress, "current", cur, cur.Size(wants)))
 }
 
-// extra reports the columns that only the current file has.
-func extra(reference []Profiled, cur columns.File) (out []*drift.Column) {
+// extra reports the columns that only the current file has. They have as many rows as those of it that were read.
+func extra(reference []Profiled, current []*profile.Profile, cur columns.File) (out []*drift.Column) {
+	var rows uint64
+	for _, p := range current {
+		if p != nil {
+			rows = p.Rows()
+		}
+	}
 	for _, c := range cur.Columns() {
 		if !slices.ContainsFunc(reference, func(r Profiled) bool { return r.Name == c.Name }) {
 			out = append(out, &drift.Column{
-				Name: c.Name, P: 1, PAdjusted: 1, Outcome: drift.Extra, Notes: []string{"the reference does not have it"},
+				Name: c.Name, NCur: rows, P: 1, PAdjusted: 1, Outcome: drift.Extra, Notes: []string{"the reference does not have it"},
 			})
 		}
 	}

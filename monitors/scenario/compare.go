@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -46,11 +47,22 @@ func (r *runner) compare() {
 			}
 		}
 	}
+	defer r.explain()
 	for i, f := range r.test.Firing {
 		want := slices.Compact(slices.Sorted(slices.Values(f.Columns)))
 		if got := r.firing(f.Monitor, time.Duration(f.At)); !slices.Equal(got, want) {
 			r.failf("firing[%d]: at %s %s fires of %s, expected was %s", i, f.At, list(got), f.Monitor, list(want))
 		}
+	}
+}
+
+// explain adds what is often the reason that nothing fires.
+func (r *runner) explain() {
+	if len(r.result.Failures) == 0 {
+		return
+	}
+	for _, v := range slices.Sorted(maps.Keys(r.strays)) {
+		r.failf("%d inferences of version %q have no baseline and were not judged", r.strays[v], v)
 	}
 }
 

@@ -7,8 +7,6 @@ import (
 	"math/rand/v2"
 	"slices"
 
-	"github.com/goccy/go-yaml"
-
 	"github.com/freshet-io/freshet/internal/feature"
 )
 
@@ -46,9 +44,9 @@ type exponential struct {
 }
 
 // UnmarshalYAML reads a plain value, or a map with one distribution.
-func (g *Generator) UnmarshalYAML(text []byte) error {
+func (g *Generator) UnmarshalYAML(decode func(any) error) error {
 	var plain any
-	if err := yaml.Unmarshal(text, &plain); err != nil {
+	if err := decode(&plain); err != nil {
 		return err
 	}
 	if _, ok := plain.(map[string]any); !ok {
@@ -59,7 +57,7 @@ func (g *Generator) UnmarshalYAML(text []byte) error {
 		g.fixed = &v
 		return nil
 	}
-	if err := yaml.UnmarshalWithOptions(text, &g.kinds, yaml.Strict()); err != nil {
+	if err := decode(&g.kinds); err != nil {
 		return err
 	}
 	return g.check()

@@ -61,7 +61,8 @@ type runner struct {
 	files    Files
 	model    *config.Model
 	monitors []string
-	fields   map[string]int // columns and fields that can be given, by name
+	fields   map[string]int    // columns and fields that can be given, by name
+	strays   map[string]uint64 // inferences of versions without a baseline, by version
 	result   *Result
 }
 
@@ -167,7 +168,11 @@ func (r *runner) play() error {
 		}
 	}
 	r.result.Rows = player.Rows()
-	return player.End(start + until.Microseconds())
+	if err := player.End(start + until.Microseconds()); err != nil {
+		return err
+	}
+	r.strays = player.Strays()
+	return nil
 }
 
 // baselines makes those that the plane defines for the model.

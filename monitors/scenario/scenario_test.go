@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -116,6 +117,18 @@ func TestWhatIsNot(t *testing.T) {
 	}
 }
 
+// That nothing fires is often because the inferences' version has no baseline.
+func TestAVersionWithoutABaselineIsTold(t *testing.T) {
+	r, err := run(t, strings.ReplaceAll(head, `version: "1"`, `version: "2"`)+shift+"    expect: [{status: firing}]\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"expect[0]: firing of inputs was not sent", `10800 inferences of version "2" have no baseline and were not judged`}
+	if !slices.Equal(r.Failures, want) {
+		t.Errorf("%q, want %q", r.Failures, want)
+	}
+}
+
 func TestTheSameSeedGivesTheSame(t *testing.T) {
 	say := func(seed int) string {
 		r, err := run(t, head+fmt.Sprintf("    seed: %d\n", seed)+shift)
@@ -141,6 +154,7 @@ func TestMistakes(t *testing.T) {
 		{"plane: [a]\ntests: [{nam: x}]", `[2:10] unknown field "nam"`},
 		{"plane: [a]\ntests: [{inferences: []}]", "test 1 has no name"},
 		{head, "inferences is missing"},
+		{"plane: [a]\ntests:\n  - name: x\n    values:\n      a: {nrmal: {mean: 1}}\n", `[5:11] unknown field "nrmal"`},
 		{head + "    inferences: [{from: 0, to: 1m}]\n", "every is missing"},
 		{head + "    inferences: [{from: 2m, to: 1m, every: 1s}]\n", "to 1m is not after from 2m"},
 		{head + "    inferences: [{from: 0, to: 10000d, every: 1ms}]\n", "more than 50000000"},
@@ -172,7 +186,9 @@ func TestMistakes(t *testing.T) {
 }
 
 func TestGenerators(t *testing.T) {
-	parse := func(text string) (g Generator, err error) { return g, yaml.Unmarshal([]byte(text), &g) }
+	parse := func(text string) (g Generator, err error) {
+		return g, yaml.UnmarshalWithOptions([]byte(text), &g, yaml.Strict())
+	}
 	for _, c := range []struct {
 		text     string
 		mean, sd float64

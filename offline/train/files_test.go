@@ -271,8 +271,8 @@ func TestMistakes(t *testing.T) {
 	const head = "user_id,timestamp,budget\n"
 	zoned := "7,2026-03-01T12:01:00Z,1\n"
 	for _, c := range []struct{ name, file, text, want string }{
-		{"empty file", "s.csv", "", "the spine is empty"},
-		{"empty parquet", "s.parquet", "", "the spine is empty"},
+		{"empty file", "s.csv", "", "the file names no columns"},
+		{"empty parquet", "s.parquet", "", "the file names no columns"},
 		{"not parquet", "s.parquet", strings.Repeat("hello ", 9), "not a Parquet file"},
 		{"no rows", "s.csv", head, "the spine has no rows"},
 		{"no key", "s.csv", "user,timestamp,budget\n" + zoned, `the spine has no column "user_id" (int64), a join key of entity user`},
@@ -285,13 +285,13 @@ func TestMistakes(t *testing.T) {
 		{"null key", "s.csv", head + zoned + ",2026-03-01T12:01:00Z,1\n", `row 2 of the spine: column "user_id": the join key of entity user is null`},
 		{"wrong type of key", "s.csv", head + "seven,2026-03-01T12:01:00Z,1\n", `row 1 of the spine: column "user_id": "seven" is no int64`},
 		{"wrong type of request", "s.csv", head + "7,2026-03-01T12:01:00Z,much\n", `row 1 of the spine: column "budget": "much" is no float64`},
-		{"two columns", "s.csv", "user_id,timestamp,budget,budget\n", `the spine has two columns "budget"`},
-		{"unnamed column", "s.csv", "user_id,timestamp,budget,\n", `column 4 of the spine has no name`},
+		{"two columns", "s.csv", "user_id,timestamp,budget,budget\n", `there are two columns "budget"`},
+		{"unnamed column", "s.csv", "user_id,timestamp,budget,\n", `column 4 has no name`},
 		{"collision", "s.csv", "user_id,timestamp,budget,item\n7,2026-03-01T12:01:00Z,1,x\n", `two columns of the training set would be called "item"`},
 		{"ragged", "s.csv", head + zoned + "7\n", "row 2 has 1 fields, not 3"},
 		{"too many fields", "s.csv", head + zoned + "7" + strings.Repeat(",", 9) + "\n", "row 2: it has more than 3 fields"},
 		{"open quote", "s.csv", head + zoned + "\"7,2026-03-01T12:01:00Z,1\n", "row 2: a quoted field does not end"},
-		{"kind of file", "s.txt", "", `a spine is a .csv or a .parquet file, not ".txt"`},
+		{"kind of file", "s.txt", "", `s.txt: rows are in a .csv or a .parquet file, not in ".txt"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -54,27 +54,27 @@ func OpenSpine(path string, l Lists) (Spine, error) {
 	case ".parquet", ".pq":
 		return openParquet(path, l)
 	default:
-		return nil, fmt.Errorf("spine %s: a spine is a .csv or a .parquet file, not %q", path, ext)
+		return nil, fmt.Errorf("%s: rows are in a .csv or a .parquet file, not in %q", path, ext)
 	}
 }
 
-// checkColumns refuses a spine whose columns cannot be told apart.
+// checkColumns refuses rows whose columns cannot be told apart.
 func checkColumns(cols []SpineColumn) error {
 	seen := map[string]bool{}
 	for i, c := range cols {
 		if c.Name == "" {
-			return fmt.Errorf("column %d of the spine has no name", i+1)
+			return fmt.Errorf("column %d has no name", i+1)
 		}
 		if seen[c.Name] {
-			return fmt.Errorf("the spine has two columns %q", c.Name)
+			return fmt.Errorf("there are two columns %q", c.Name)
 		}
 		seen[c.Name] = true
 	}
 	return nil
 }
 
-// errEmpty is what a spine without a header is.
-var errEmpty = errors.New("the spine is empty")
+// errEmpty is what a file without a header is.
+var errEmpty = errors.New("the file names no columns")
 
 // isEnd reports whether Next came to the end.
 func isEnd(err error) bool { return errors.Is(err, io.EOF) }

@@ -21,11 +21,11 @@ type csvSpine struct {
 func openCSV(path string) (Spine, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("spine: %w", err)
+		return nil, err
 	}
 	s := &csvSpine{name: path, f: f}
 	if err := s.header(); err != nil {
-		return nil, errors.Join(fmt.Errorf("spine %s: %w", path, err), f.Close())
+		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
 	}
 	return s, nil
 }
@@ -52,7 +52,7 @@ func (s *csvSpine) Next(row []feature.Value) error {
 		if isEnd(err) {
 			return io.EOF
 		}
-		return fmt.Errorf("spine %s: %w", s.name, err)
+		return fmt.Errorf("%s: %w", s.name, err)
 	}
 	for i, text := range rec {
 		row[i] = feature.StringValue(text)

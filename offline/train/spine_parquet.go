@@ -29,7 +29,7 @@ type parquetSpine struct {
 func openParquet(path string, l Lists) (Spine, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("spine: %w", err)
+		return nil, err
 	}
 	s, err := newParquet(path, f, l)
 	if err != nil {
@@ -51,7 +51,7 @@ func ParquetSpine(name string, f *os.File, l Lists) (Spine, error) {
 func newParquet(name string, f *os.File, l Lists) (*parquetSpine, error) {
 	s := &parquetSpine{name: name, rows: make([]pq.Row, 1024)}
 	if err := s.open(f, l); err != nil {
-		return nil, fmt.Errorf("spine %s: %w", name, err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return s, nil
 }
@@ -172,14 +172,14 @@ func (s *parquetSpine) Next(row []feature.Value) error {
 		}
 		n, err := s.r.ReadRows(s.rows)
 		if err != nil && !isEnd(err) {
-			return fmt.Errorf("spine %s: %w", s.name, err)
+			return fmt.Errorf("%s: %w", s.name, err)
 		}
 		s.n, s.i, s.end = n, 0, err != nil
 	}
 	r := s.rows[s.i]
 	s.i++
 	if len(r) != len(row) {
-		return fmt.Errorf("spine %s: a row has %d values for %d columns", s.name, len(r), len(row))
+		return fmt.Errorf("%s: a row has %d values for %d columns", s.name, len(r), len(row))
 	}
 	for i := range r {
 		row[i] = parquetValue(&s.cols[i], &r[i])

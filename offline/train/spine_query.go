@@ -28,7 +28,7 @@ type querySpine struct {
 func QuerySpine(ctx context.Context, db *sql.DB, query string, l Lists) (Spine, error) {
 	rows, err := db.QueryContext(ctx, query)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("spine: %w", err), db.Close())
+		return nil, errors.Join(fmt.Errorf("query: %w", err), db.Close())
 	}
 	s := &querySpine{db: db, rows: rows}
 	types, err := rows.ColumnTypes()
@@ -36,7 +36,7 @@ func QuerySpine(ctx context.Context, db *sql.DB, query string, l Lists) (Spine, 
 		err = s.setColumns(types, l)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("spine: %w", err), s.Close())
+		return nil, errors.Join(fmt.Errorf("query: %w", err), s.Close())
 	}
 	return s, nil
 }
@@ -100,17 +100,17 @@ func (s *querySpine) Columns() []SpineColumn { return s.cols }
 func (s *querySpine) Next(row []feature.Value) error {
 	if !s.rows.Next() {
 		if err := s.rows.Err(); err != nil {
-			return fmt.Errorf("spine: %w", err)
+			return fmt.Errorf("query: %w", err)
 		}
 		return io.EOF
 	}
 	if err := s.rows.Scan(s.ptrs...); err != nil {
-		return fmt.Errorf("spine: %w", err)
+		return fmt.Errorf("query: %w", err)
 	}
 	for i, at := range s.at {
 		var err error
 		if row[i], err = scannedValue(s.vals[at]); err != nil {
-			return fmt.Errorf("spine: column %q: %w", s.cols[i].Name, err)
+			return fmt.Errorf("query: column %q: %w", s.cols[i].Name, err)
 		}
 	}
 	return nil
