@@ -148,16 +148,23 @@ func monitored(t *testing.T, p *plane) *inferences {
 	if _, err := kadm.NewClient(s.cl).CreateTopic(t.Context(), scorePartitions, 1, nil, p.topic+".scores"); err != nil {
 		t.Fatal(err)
 	}
-	s.createBaseline(s.definition())
+	s.base = createBaseline(p, s.cl, s.definition(), func() (row []values.Value) {
+		for _, x := range s.values() {
+			row = append(row, values.Float64Value(x))
+		}
+		return row
+	})
 	return s
 }
 
+func (s *inferences) definition() *config.Plane { return s.p.definition() }
+
 // definition is the plane as it is loaded.
-func (s *inferences) definition() *config.Plane {
-	s.p.t.Helper()
-	plane, err := config.Load(s.p.file)
+func (p *plane) definition() *config.Plane {
+	p.t.Helper()
+	plane, err := config.Load(p.file)
 	if err != nil {
-		s.p.t.Fatal(err)
+		p.t.Fatal(err)
 	}
 	return plane
 }
@@ -182,9 +189,9 @@ func (s *inferences) send(d time.Duration, shift float64) {
 	}
 }
 
-// createBaseline records the baseline before any process has started.
-func (s *inferences) createBaseline(plane *config.Plane) {
-	t := s.p.t
+// createBaseline records the baseline of the plane's model before any process has started.
+func createBaseline(p *plane, cl *kgo.Client, plane *config.Plane, draw func() []values.Value) *baseline.Baseline {
+	t := p.t
 	t.Helper()
 	model := plane.Models[0]
 	d := baseline.Definition{Name: "scorer_1", Model: model.Name, Build: time.Now().UnixMicro()}
@@ -193,11 +200,7 @@ func (s *inferences) createBaseline(plane *config.Plane) {
 	}
 	b, err := baseline.Make(d, func(fn func(row, fields []values.Value) error) error {
 		for range 5000 {
-			var row []values.Value
-			for _, x := range s.values() {
-				row = append(row, values.Float64Value(x))
-			}
-			if err := fn(row, nil); err != nil {
+			if err := fn(draw(), nil); err != nil {
 				return err
 			}
 		}
@@ -206,8 +209,7 @@ func (s *inferences) createBaseline(plane *config.Plane) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.base = b
-	adm := kadm.NewClient(s.cl)
+	adm := kadm.NewClient(cl)
 	if err := kafka.EnsureTopics(t.Context(), adm, config.Kafka{ReplicationFactor: 1, MinInsyncReplicas: 1}, topics.Specs(plane)); err != nil {
 		t.Fatal(err)
 	}
@@ -216,10 +218,11 @@ func (s *inferences) createBaseline(plane *config.Plane) {
 		t.Fatal(err)
 	}
 	for _, r := range recs {
-		if err := s.cl.ProduceSync(t.Context(), &kgo.Record{Topic: topics.Name(plane, topics.Baselines), Key: r.Key, Value: r.Value}).FirstErr(); err != nil {
+		if err := cl.ProduceSync(t.Context(), &kgo.Record{Topic: topics.Name(plane, topics.Baselines), Key: r.Key, Value: r.Value}).FirstErr(); err != nil {
 			t.Fatal(err)
 		}
 	}
+	return b
 }
 
 // windows returns the inferences of every window that was judged, by its end; each must have been judged once.

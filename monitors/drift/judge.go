@@ -95,7 +95,7 @@ func (j *Judge) Column(name string, ref, cur Side, o Options) (*Column, error) {
 		return nil, fmt.Errorf("column %q: %w", name, err)
 	}
 	for _, m := range distance.Movers(pair, o.Movers) {
-		c.Movers = append(c.Movers, Mover{Bin: al.Names[m.Bin], Ref: m.Ref, Cur: m.Cur})
+		c.Movers = append(c.Movers, Mover{Bin: al.Name(m.Bin), Ref: m.Ref, Cur: m.Cur})
 	}
 	c.judge(o)
 	return c, nil

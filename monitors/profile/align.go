@@ -14,11 +14,14 @@ type Aligned struct {
 	// Cuts are those of the regular bins of a numeric column: the union of both. Points stand for the bins' values.
 	Cuts   []float64
 	Points []float64
-	// Names are the bins' names.
-	Names []string
+	// name says what a bin is called: of many, few are asked for.
+	name func(i int) string
 	// Exact is set if no mass had to be spread: the counts are whole and true.
 	Exact bool
 }
+
+// Name is what a person calls a bin.
+func (a *Aligned) Name(i int) string { return a.name(i) }
 
 // Align brings two profiles of different bins together, as for two versions of a baseline.
 //
@@ -42,10 +45,11 @@ func Align(a, b *Profile) (*Aligned, error) {
 }
 
 func alignEqual(a, b *Profile) *Aligned {
-	out := &Aligned{Regular: a.bins.Regular(), Cuts: a.bins.Cuts(), Points: a.bins.Means(), Exact: true}
+	out := &Aligned{
+		A: make([]float64, len(a.n)), B: make([]float64, len(b.n)), Regular: a.bins.Regular(), Cuts: a.bins.Cuts(), Points: a.bins.Means(), name: a.bins.Name, Exact: true,
+	}
 	for i := range a.n {
-		out.A, out.B = append(out.A, float64(a.n[i])), append(out.B, float64(b.n[i]))
-		out.Names = append(out.Names, a.bins.Name(i))
+		out.A[i], out.B[i] = float64(a.n[i]), float64(b.n[i])
 	}
 	return out
 }
@@ -55,7 +59,7 @@ func alignNumbers(a, b *Profile) (*Aligned, error) {
 	slices.Sort(cuts)
 	cuts = slices.Compact(cuts)
 	union := Bins{kind: Numeric, typ: a.bins.typ, cuts: cuts}
-	out := &Aligned{Cuts: cuts, Regular: len(cuts) + 1}
+	out := &Aligned{Cuts: cuts, Regular: len(cuts) + 1, name: union.Name}
 	var exactA, exactB bool
 	out.A, exactA = spread(a, cuts)
 	out.B, exactB = spread(b, cuts)
@@ -72,11 +76,9 @@ func alignNumbers(a, b *Profile) (*Aligned, error) {
 			point = max(point, out.Points[i-1])
 		}
 		out.Points = append(out.Points, point)
-		out.Names = append(out.Names, union.Name(i))
 	}
 	for s := range Specials {
 		out.A, out.B = append(out.A, float64(a.Of(Special(s)))), append(out.B, float64(b.Of(Special(s))))
-		out.Names = append(out.Names, Special(s).String())
 	}
 	return out, nil
 }
@@ -136,6 +138,7 @@ func share(from, to, x float64) float64 {
 
 func alignCategories(a, b *Profile) (*Aligned, error) {
 	out := &Aligned{Exact: true}
+	var names []string
 	var otherA, otherB float64
 	for i, name := range a.bins.categories {
 		k, ok := b.bins.index[name]
@@ -145,7 +148,7 @@ func alignCategories(a, b *Profile) (*Aligned, error) {
 			continue
 		}
 		out.A, out.B = append(out.A, float64(a.n[i])), append(out.B, float64(b.n[k]))
-		out.Names = append(out.Names, name)
+		names = append(names, name)
 	}
 	for i, name := range b.bins.categories {
 		if _, ok := a.bins.index[name]; !ok {
@@ -154,9 +157,14 @@ func alignCategories(a, b *Profile) (*Aligned, error) {
 		}
 	}
 	out.Regular = len(out.A)
+	out.name = func(i int) string {
+		if i < len(names) {
+			return names[i]
+		}
+		return Special(i - len(names)).String()
+	}
 	for s := range Specials {
 		out.A, out.B = append(out.A, float64(a.Of(Special(s)))), append(out.B, float64(b.Of(Special(s))))
-		out.Names = append(out.Names, Special(s).String())
 	}
 	out.A[out.Regular+int(Other)] += otherA
 	out.B[out.Regular+int(Other)] += otherB

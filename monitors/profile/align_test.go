@@ -43,7 +43,7 @@ func TestAlignSpreadsEvenly(t *testing.T) {
 			t.Errorf("side %d: %v of %v", side, total, want)
 		}
 	}
-	if !slices.IsSorted(al.Points) || len(al.Points) != al.Regular || len(al.Names) != len(al.A) {
+	if !slices.IsSorted(al.Points) || len(al.Points) != al.Regular {
 		t.Errorf("%+v", al)
 	}
 }
@@ -91,7 +91,7 @@ func TestAlignOfEqualBinsIsExact(t *testing.T) {
 	}
 	for i, n := range b.Counts.Counts() {
 		if al.B[i] != float64(n) {
-			t.Errorf("%s: %v, want %d", al.Names[i], al.B[i], n)
+			t.Errorf("%s: %v, want %d", al.Name(i), al.B[i], n)
 		}
 	}
 	if !al.Exact {
@@ -124,9 +124,9 @@ func TestAlignOfCategories(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := map[string][2]float64{}
-	for i, name := range al.Names {
+	for i := range al.A {
 		if al.A[i]+al.B[i] > 0 {
-			got[name] = [2]float64{al.A[i], al.B[i]}
+			got[al.Name(i)] = [2]float64{al.A[i], al.B[i]}
 		}
 	}
 	if len(got) != 2 || got["y"] != [2]float64{3, 4} || got["other"] != [2]float64{7, 7} || al.Exact {

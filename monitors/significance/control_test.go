@@ -67,6 +67,32 @@ func TestLevel(t *testing.T) {
 	}
 }
 
+// The level is the one that halving the interval finds, whatever the schedule is.
+func TestLevelIsTheLargestThatKeepsTheRate(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 3))
+	for i := range 30 {
+		s := Schedule{
+			FalseAlarms: math.Exp(35*rng.Float64() - 30), Evaluations: 1 + 1e6*rng.Float64(), Step: []float64{0, 1, 1. / 12, 1. / 60}[rng.IntN(4)],
+			Windows: 1 + i%5, Shared: []float64{0, 1, 0.05, 0.5, 0.95}[rng.IntN(5)],
+		}
+		got, err := s.Level()
+		if err != nil {
+			t.Fatal(err)
+		}
+		low, high := math.Log(1e-300), math.Log(LargestLevel)
+		for range 50 {
+			if middle := (low + high) / 2; s.episodes(math.Exp(middle)) <= s.FalseAlarms {
+				low = middle
+			} else {
+				high = middle
+			}
+		}
+		if want := math.Exp(low); math.Abs(got/want-1) > 1e-11 {
+			t.Errorf("%+v: level %g, want %g", s, got, want)
+		}
+	}
+}
+
 // TestClusters counts episodes of sliding means of independent normal values, which share Step of their window with the
 // next, against the rate that the level was derived for.
 func TestClusters(t *testing.T) {

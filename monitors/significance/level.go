@@ -43,16 +43,43 @@ func (s Schedule) Level() (float64, error) {
 	if s.episodes(LargestLevel) <= s.FalseAlarms {
 		return LargestLevel, nil
 	}
+	return s.solve(), nil
+}
+
+// closeEnough is how far, relatively, a level may be from the one that leads to exactly the configured rate.
+const closeEnough = 1e-12
+
+// solve finds the largest level that leads to no more than the configured rate. The logarithm of the rate is nearly a line over the
+// logarithm of the level, so that a dozen steps of the false position method (as Illinois has it) find what bisection needs
+// fifty for; an evaluation is an integral. Rates that underflow have no logarithm: there the interval is halved.
+func (s Schedule) solve() float64 {
+	over := func(x float64) float64 { return math.Log(s.episodes(math.Exp(x)) / s.FalseAlarms) }
 	low, high := math.Log(1e-300), math.Log(LargestLevel)
-	for range 60 {
-		middle := (low + high) / 2
-		if s.episodes(math.Exp(middle)) <= s.FalseAlarms {
-			low = middle
-		} else {
-			high = middle
+	below, above := over(low), over(high)
+	if below > 0 {
+		return math.Exp(low) // no level is small enough
+	}
+	kept := 0 // the end that the last step kept: -1 is low, 1 is high
+	for high-low > closeEnough {
+		x := (low + high) / 2
+		if !math.IsInf(below, 0) {
+			x = low + (high-low)*below/(below-above)
+			x = min(max(x, low+closeEnough/4), high-closeEnough/4) // so that both ends move
+		}
+		switch f := over(x); {
+		case f <= 0:
+			if low, below = x, f; kept == 1 {
+				above /= 2
+			}
+			kept = 1
+		default:
+			if high, above = x, f; kept == -1 {
+				below /= 2
+			}
+			kept = -1
 		}
 	}
-	return math.Exp(low), nil
+	return math.Exp(low)
 }
 
 // episodes is the expected number of false episodes at a level.
@@ -71,9 +98,8 @@ func (s Schedule) episodes(level float64) float64 {
 
 // together is the probability that all of a run of windows exceed z in absolute value.
 func (s Schedule) together(z float64) float64 {
-	k := float64(s.Windows)
 	if s.Shared == 0 {
-		return math.Pow(2*tail.Normal(z), k)
+		return power(2*tail.Normal(z), s.Windows)
 	}
 	if s.Shared == 1 {
 		return 2 * tail.Normal(z)
@@ -87,11 +113,20 @@ func (s Schedule) together(z float64) float64 {
 	for i := range steps + 1 {
 		u := h * float64(i)
 		p := tail.Normal((z-common*u)/own) + tail.Normal((z+common*u)/own)
-		f := math.Exp(-u*u/2) * math.Pow(p, k)
+		f := math.Exp(-u*u/2) * power(p, s.Windows)
 		if i == 0 {
 			f /= 2
 		}
 		total += f
 	}
 	return total * h * math.Sqrt(2/math.Pi)
+}
+
+// power is x to the power of k, which is mostly 2 or 3.
+func power(x float64, k int) float64 {
+	p := x
+	for range k - 1 {
+		p *= x
+	}
+	return p
 }

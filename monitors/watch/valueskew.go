@@ -116,7 +116,7 @@ func skewEvidence(s *Score) alert.Evidence {
 	e := alert.Evidence{
 		Method: s.Method, Score: s.Score, P: s.PAdjusted, Against: s.Against, Note: strings.Join(s.Notes, "; "),
 		Current: alert.Sample{N: int64(s.NCur), NEff: s.NEffCur}, Reference: alert.Sample{N: int64(s.NRef), NEff: s.NEffRef},
-		Query: fmt.Sprintf("freshet monitor scores %s --column %s --until %s", s.Monitor, s.Column, time.UnixMicro(s.Window.End).UTC().Format(time.RFC3339)),
+		Query: Query(s.Monitor, s.Series(), s.Window.End),
 	}
 	for _, m := range s.Movers {
 		e.Movers = append(e.Movers, alert.Mover{Bin: m.Bin, Current: alert.Number(m.Cur)})
