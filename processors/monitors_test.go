@@ -298,6 +298,7 @@ func TestMonitorsCountOnceAndTellOnce(t *testing.T) {
 	t.Parallel()
 	s := newScored(t)
 	first := s.at
+	reg := prometheus.NewRegistry()
 	m, stop := s.run("one")
 	s.createBaseline()
 	eventually(t, "ready", m.Ready)
@@ -315,12 +316,58 @@ func TestMonitorsCountOnceAndTellOnce(t *testing.T) {
 		s.produce(10*time.Minute, shift)
 		if k%3 == 1 {
 			stop()
-			_, stop = s.run("one")
+			reg = prometheus.NewRegistry()
+			_, stop = s.run("one", func(o *MonitorOptions) { o.Registerer = reg })
 		}
 	}
 	s.settled()
+	s.checkGauges(reg)
 	stop()
 	s.check(first)
+}
+
+// checkGauges holds the gauges to the scores of the last window: one for each column, whatever slices there are.
+func (s *scored) checkGauges(reg *prometheus.Registry) {
+	s.t.Helper()
+	last := map[string]watch.Score{}
+	for _, rec := range s.read(topics.Scores, topics.Partitions) {
+		sc, err := watch.DecodeScore(rec.Value)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if sc.Slice == "" && sc.Window.End >= last[sc.Column].Window.End {
+			last[sc.Column] = sc
+		}
+	}
+	want := map[string]float64{}
+	for _, sc := range last {
+		labels := fmt.Sprintf("check=%s column=%s kind=%s monitor=%s", sc.Check, sc.Column, sc.Kind, sc.Monitor)
+		for name, x := range map[string]float64{"effect": float64(sc.Effect), "threshold": sc.Threshold, "p": float64(sc.PAdjusted), "rows": float64(sc.NCur), "effective_rows": float64(sc.NEffCur)} {
+			want["freshet_monitor_"+name+" "+labels] = x
+		}
+	}
+	eventually(s.t, "gauges", func() error {
+		families, err := reg.Gather()
+		if err != nil {
+			return err
+		}
+		got := map[string]float64{}
+		for _, f := range families {
+			for _, m := range f.GetMetric() {
+				var labels []string
+				for _, l := range m.GetLabel() {
+					labels = append(labels, l.GetName()+"="+l.GetValue())
+				}
+				if name := f.GetName() + " " + strings.Join(labels, " "); strings.Contains(name, "column=") {
+					got[name] = m.GetGauge().GetValue()
+				}
+			}
+		}
+		if len(want) != 5*len(s.plane.Models[0].Columns) || !maps.Equal(got, want) {
+			return fmt.Errorf("they are %v, want %v", got, want)
+		}
+		return nil
+	})
 }
 
 // The same with two instances, of which one goes, and ends of transactions that fail or whose outcome is not known.

@@ -16,6 +16,7 @@ import (
 	"github.com/freshet-io/freshet/config"
 	"github.com/freshet-io/freshet/internal/feature"
 	"github.com/freshet-io/freshet/internal/kafka"
+	"github.com/freshet-io/freshet/monitors/alert"
 	"github.com/freshet-io/freshet/monitors/baseline"
 	"github.com/freshet-io/freshet/monitors/topics"
 	"github.com/freshet-io/freshet/monitors/watch"
@@ -198,6 +199,31 @@ func TestMonitorCommands(t *testing.T) {
 		}
 	})
 
+	t.Run("what an alert says prints its score", func(t *testing.T) {
+		named := map[string]string{"FRESHET_PLANE": s.plane}
+		var listed []struct{ Episode string }
+		if err := json.Unmarshal([]byte(ok(t, "alerts", "list", s.plane, "--output", "json").stdout), &listed); err != nil || len(listed) == 0 {
+			t.Fatalf("%d episodes, %v", len(listed), err)
+		}
+		var events []struct{ Data alert.Data }
+		if err := json.Unmarshal([]byte(ok(t, "alerts", "show", listed[0].Episode, s.plane, "--output", "json").stdout), &events); err != nil || len(events) == 0 {
+			t.Fatalf("%d messages, %v", len(events), err)
+		}
+		for _, e := range events[0].Data.Evidence {
+			args := append(strings.Fields(e.Query)[1:], "--output", "json")
+			var got []watch.Score
+			if err := json.Unmarshal([]byte(runEnv(t, named, args...).stdout), &got); err != nil {
+				t.Fatalf("%s: %v", e.Query, err)
+			}
+			if len(got) != 1 || alert.Number(got[0].Score) != e.Score || got[0].Window != e.Window || got[0].Series() != e.Series || int64(got[0].NCur) != e.Current.N {
+				t.Errorf("%s prints %+v, the evidence is %+v", e.Query, got, e)
+			}
+		}
+		if len(events[0].Data.Evidence) == 0 {
+			t.Error("no evidence")
+		}
+	})
+
 	t.Run("report", func(t *testing.T) {
 		page := filepath.Join(t.TempDir(), "report.html")
 		expect(t, ok(t, "monitor", "report", "inputs", s.plane, "--html", page).stdout, "report.html: ", fmt.Sprintf("changed in the window that ends at %s.", last))
@@ -251,5 +277,9 @@ func TestManualOfMonitorsHasARightDefinition(t *testing.T) {
 	if err := os.WriteFile(file, []byte(plane), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	expect(t, ok(t, "check", file).stdout, "shop is right")
+	said := ok(t, "check", file).stdout
+	expect(t, said, "shop is right")
+	if strings.Contains(said, "warning") {
+		t.Errorf("it is warned of:\n%s", said)
+	}
 }

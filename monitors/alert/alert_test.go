@@ -359,6 +359,12 @@ func TestStaleSliceMutesWhatIsOfIt(t *testing.T) {
 	if slices.Sort(told); last.Type != alert.FiringType || !slices.Equal(told, []string{"", "origin=LGA"}) {
 		t.Errorf("%s of slices %q", last.Type, told)
 	}
+	if want := "delays: training-serving skew of distance, distance (origin=LGA), source weather; stale is origin=JFK of weather"; last.Summary != want {
+		t.Errorf("summary %q, want %q", last.Summary, want)
+	}
+	if strings.Contains(b.sent[0].Summary, "; stale is") {
+		t.Errorf("the stale slice itself: %q", b.sent[0].Summary)
+	}
 }
 
 // A window that begins at the moment at which the source was last stale has nothing stale in it.

@@ -164,6 +164,9 @@ func (st *step) message(e *episode, kind Type, of []Series) Message {
 		}
 	}
 	m.Summary = m.summary()
+	if kind == FiringType {
+		m.Summary = clip(m.Summary+st.staleParts(of), maxText)
+	}
 	m.fit()
 	return m
 }

@@ -3,6 +3,7 @@ package alert
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Result is what an evaluation brought about.
@@ -168,6 +169,31 @@ func (st *step) muted(s *series, stale map[string]bool) string {
 		}
 	}
 	return ""
+}
+
+// staleParts says which slices of their sources are stale beside series that these slices do not mute: what all rows lack because
+// one airport is silent is told, and told why it may be so.
+func (st *step) staleParts(of []Series) string {
+	var parts []string
+	for key := range st.staleNow() {
+		source, slice, partly := strings.Cut(key, "/")
+		if partly && slices.ContainsFunc(of, func(x Series) bool {
+			s := st.series[x]
+			return s != nil && s.Kind.Class() != Availability && slices.Contains(s.Sources, source)
+		}) {
+			parts = append(parts, slice+" of "+source)
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	slices.Sort(parts)
+	const named = 3
+	out := "; stale is " + strings.Join(parts[:min(named, len(parts))], ", ")
+	if len(parts) > named {
+		out += fmt.Sprintf(" and %d more", len(parts)-named)
+	}
+	return out
 }
 
 // keep puts what is to be remembered of the series back in order.
