@@ -21,8 +21,8 @@ type rowSource struct {
 	at    *config.ClickHouse // who answers it; nil: DuckDB, over views
 	dir   string             // of the answer until it has been read; "" is the system's
 	lists train.Lists
-	// views makes the statements that make the tables.
-	views func() (string, error)
+	// over asks DuckDB, with the statements that make the tables.
+	over func(ask func(views string) error) error
 
 	answer *os.File // DuckDB's
 	folder string   // of what DuckDB writes, to be removed on close; "" once it has been
@@ -52,7 +52,7 @@ func (a *app) openRows(ctx context.Context, plane *config.Plane, folder, from st
 	case !hasEmbeddedSQL:
 		return nil, errNoAnswer
 	default:
-		s.views = func() (string, error) { return a.localViews(ctx, plane, folder) }
+		s.over = func(ask func(string) error) error { return a.overFiles(ctx, plane, folder, ask) }
 	}
 	return s, nil
 }
@@ -90,18 +90,17 @@ func (s *rowSource) open() (train.Spine, error) {
 
 // ask has DuckDB write its answer to a file, which has no name any more once it is open. The file is in a folder that nobody else
 // can enter: DuckDB may write to another file beside it first, with the permissions of any file, and leaves that if it fails.
-func (s *rowSource) ask() error {
-	views, err := s.views()
-	if err != nil {
-		return err
-	}
+func (s *rowSource) ask() (err error) {
 	if s.folder == "" {
 		if s.folder, err = os.MkdirTemp(s.dir, "freshet-*"); err != nil {
 			return fmt.Errorf("make a temporary folder: %w", err)
 		}
 	}
 	file := filepath.Join(s.folder, "answer.parquet")
-	if err := embeddedAnswer(s.ctx, views, strings.TrimRight(strings.TrimSpace(s.from), ";"), file, filepath.Join(s.folder, "tmp")); err != nil {
+	question := strings.TrimRight(strings.TrimSpace(s.from), ";")
+	if err := s.over(func(views string) error {
+		return embeddedAnswer(s.ctx, views, question, file, filepath.Join(s.folder, "tmp"))
+	}); err != nil {
 		return err
 	}
 	if s.answer, err = os.Open(file); err != nil {

@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/freshet-io/freshet/config"
-	"github.com/freshet-io/freshet/offline"
 	"github.com/freshet-io/freshet/offline/parquet"
 	"github.com/freshet-io/freshet/offline/sql"
 )
@@ -107,64 +106,59 @@ func parquetAddress(plane *config.Plane, folder string) (config.Secret, error) {
 	return "", usageError(errors.New("the definition names no connections.parquet; --parquet names the folder (of a plane of freshet dev: .freshet/parquet)"))
 }
 
-// parquetViews lists the files of every table of a plane.
-func (a *app) parquetViews(ctx context.Context, plane *config.Plane, folder string) (_ string, err error) {
-	store, err := openParquet(ctx, a, plane, folder)
-	if err != nil {
-		return "", err
-	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-	var views []sql.View
-	for _, t := range offline.Tables(plane) {
-		files, err := store.Files(ctx, t.Name)
-		if err != nil {
-			return "", err
-		}
-		views = append(views, sql.View{Table: t, Files: files})
-	}
-	return sql.DuckDB(views), nil
-}
-
 func (a *app) printViews(ctx context.Context, files []string, o *sqlOptions) error {
 	plane, err := a.loadPlane(files, o.connections)
 	if err != nil {
 		return err
 	}
-	text, err := a.parquetViews(ctx, plane, o.folder)
+	v, err := a.parquetViews(ctx, plane, o.folder)
 	if err != nil {
 		return err
 	}
-	_, err = io.WriteString(a.Stdout, text)
+	_, err = io.WriteString(a.Stdout, v.statements)
 	return err
 }
 
-// openEngine connects to the engine that answers.
-func (a *app) openEngine(ctx context.Context, plane *config.Plane, o *sqlOptions) (*stdsql.DB, error) {
+// answer is a query's result, and the engine that it comes from.
+type answer struct {
+	*sql.Result
+	db *stdsql.DB
+}
+
+// Close lets both go.
+func (a *answer) Close() error { return errors.Join(a.Result.Close(), a.db.Close()) }
+
+// ask asks the engine that is there for it.
+func (a *app) ask(ctx context.Context, plane *config.Plane, query string, o *sqlOptions) (got *answer, err error) {
 	switch {
 	case o.engine != "" && o.engine != "clickhouse" && o.engine != "parquet":
 		return nil, usageError(fmt.Errorf("unknown --engine %q; use clickhouse or parquet", o.engine))
 	case o.engine == "clickhouse" && plane.Connections.ClickHouse == nil:
 		return nil, usageError(errors.New("the definition names no connections.clickhouse"))
 	case o.engine != "parquet" && o.folder == "" && plane.Connections.ClickHouse != nil:
-		return sql.OpenClickHouse(*plane.Connections.ClickHouse)
+		db, err := sql.OpenClickHouse(*plane.Connections.ClickHouse)
+		if err != nil {
+			return nil, err
+		}
+		return askOf(ctx, db, query)
 	}
-	views, err := a.localViews(ctx, plane, o.folder)
-	if err != nil {
-		return nil, err
-	}
-	return embeddedSQL(ctx, views)
+	err = a.overFiles(ctx, plane, o.folder, func(views string) error {
+		db, err := embeddedSQL(ctx, views)
+		if err != nil {
+			return err
+		}
+		got, err = askOf(ctx, db, query)
+		return err
+	})
+	return got, err
 }
 
-// localViews are the views for DuckDB in this process, which reads no bucket.
-func (a *app) localViews(ctx context.Context, plane *config.Plane, folder string) (string, error) {
-	address, err := parquetAddress(plane, folder)
+func askOf(ctx context.Context, db *stdsql.DB, query string) (*answer, error) {
+	result, err := sql.Query(ctx, db, query)
 	if err != nil {
-		return "", err
+		return nil, errors.Join(err, db.Close())
 	}
-	if scheme, _, _ := strings.Cut(string(address), "://"); scheme != "file" {
-		return "", fmt.Errorf("the Parquet files are at %s://, and DuckDB in this process reads folders: ask ClickHouse, or DuckDB's own shell with its extension for buckets (freshet sql --views)", scheme)
-	}
-	return a.parquetViews(ctx, plane, folder)
+	return &answer{result, db}, nil
 }
 
 func (a *app) runSQL(ctx context.Context, query string, files []string, o *sqlOptions) (err error) {
@@ -181,12 +175,7 @@ func (a *app) runSQL(ctx context.Context, query string, files []string, o *sqlOp
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
-	db, err := a.openEngine(ctx, plane, o)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	result, err := sql.Query(ctx, db, strings.TrimRight(strings.TrimSpace(query), ";"))
+	result, err := a.ask(ctx, plane, strings.TrimRight(strings.TrimSpace(query), ";"), o)
 	if err != nil {
 		return a.ended(ctx, o, err)
 	}
@@ -197,7 +186,7 @@ func (a *app) runSQL(ctx context.Context, query string, files []string, o *sqlOp
 	case a.json():
 		err = result.WriteJSON(a.Stdout, o.limit)
 	default:
-		err = a.printResult(result, o.limit)
+		err = a.printResult(result.Result, o.limit)
 	}
 	return a.ended(ctx, o, err)
 }

@@ -3,7 +3,9 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -27,6 +29,35 @@ func TestEmbeddedSQLAnswers(t *testing.T) {
 	}
 	if r := run(t, "sql", "SELECT count(*) AS n FROM features_activity", minimalPlane, "--parquet", dir, "--csv"); r.code != exitOK || r.stdout != "n\n0\n" {
 		t.Errorf("%+v", r)
+	}
+}
+
+// TestEmbeddedSQLSurvivesACompaction: files that are replaced between their listing and their reading are no error, and what is wrong
+// with a question is asked once.
+func TestEmbeddedSQLSurvivesACompaction(t *testing.T) {
+	dir := clicksFolder(t)
+	plane, err := config.Load(minimalPlane)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &app{Env: Env{Stderr: io.Discard, Getenv: func(string) string { return "" }}}
+	asked, n := 0, 0
+	if err := a.overFiles(t.Context(), plane, dir, func(views string) error {
+		if asked++; asked == 1 {
+			ok(t, "compact", minimalPlane, "--parquet", dir)
+		}
+		db, err := embeddedSQL(t.Context(), views)
+		if err != nil {
+			return err
+		}
+		return errors.Join(db.QueryRowContext(t.Context(), "SELECT count(*) FROM events_clicks").Scan(&n), db.Close())
+	}); err != nil || asked != 2 || n != 2 {
+		t.Errorf("asked %d times: %d rows, %v", asked, n, err)
+	}
+	asked = 0
+	wrong := errors.New("no such column")
+	if err := a.overFiles(t.Context(), plane, dir, func(string) error { asked++; return wrong }); !errors.Is(err, wrong) || asked != 1 {
+		t.Errorf("asked %d times: %v", asked, err)
 	}
 }
 
@@ -104,7 +135,7 @@ func TestTrainMistakesInSQL(t *testing.T) {
 func TestAnswersAreInAFolderOfTheirOwn(t *testing.T) {
 	dir := t.TempDir()
 	query := "SELECT CASE WHEN range = 900000 THEN error('a late row') ELSE range::VARCHAR END AS n FROM range(1000000)"
-	s := &rowSource{ctx: t.Context(), from: query, dir: dir, views: func() (string, error) { return "", nil }}
+	s := &rowSource{ctx: t.Context(), from: query, dir: dir, over: func(ask func(string) error) error { return ask("") }}
 	for range 2 { // whoever asks again
 		if _, err := s.open(); err == nil || !strings.Contains(err.Error(), "a late row") {
 			t.Fatalf("error %v", err)

@@ -199,7 +199,7 @@ func (a *app) openStore(ctx context.Context, plane *config.Plane) (eventStore, s
 		}
 		return s, "clickhouse", nil
 	}
-	return nil, "", usageError(errors.New("the definition names no offline store (connections.parquet or connections.clickhouse); name one with --store"))
+	return nil, "", usageError(errors.New("the definition names no offline store (connections.parquet or connections.clickhouse); name one with --store (of a plane of freshet dev: --store .freshet/parquet)"))
 }
 
 // tablePrefix begins an output that is a table.

@@ -154,7 +154,7 @@ func (r *Result) WriteJSON(w io.Writer, limit int) error {
 
 // isWide reports whether a type of an engine is of numbers that no machine word holds.
 func isWide(typ string) bool {
-	typ = strings.ToUpper(typ)
+	typ = strings.TrimPrefix(strings.ToUpper(typ), "NULLABLE(")
 	return strings.HasPrefix(typ, "DECIMAL") || strings.HasPrefix(typ, "HUGEINT") || strings.HasPrefix(typ, "UHUGEINT")
 }
 
@@ -162,7 +162,12 @@ func isWide(typ string) bool {
 // hexadecimal, NaN and infinities as text.
 func plain(v any, typ string) any {
 	switch v := v.(type) {
-	case nil, bool, string, json.Number:
+	case nil, bool, json.Number:
+		return v
+	case string:
+		if isWide(typ) { // as ClickHouse's driver answers
+			return json.Number(v)
+		}
 		return v
 	case time.Time:
 		if typ == "DATE" || typ == "Date" || typ == "Date32" {
@@ -170,6 +175,9 @@ func plain(v any, typ string) any {
 		}
 		return v.UTC().Format(time.RFC3339Nano)
 	case []byte:
+		if strings.HasPrefix(typ, "Array(") { // ClickHouse's lists of UInt8
+			return plainList(reflect.ValueOf(v))
+		}
 		return hex.EncodeToString(v)
 	case float64:
 		if math.IsNaN(v) || math.IsInf(v, 0) {
@@ -177,6 +185,8 @@ func plain(v any, typ string) any {
 		}
 		return json.Number(strconv.FormatFloat(v, 'g', -1, 64))
 	case *big.Int:
+		return json.Number(v.String())
+	case big.Int:
 		return json.Number(v.String())
 	case fmt.Stringer:
 		if isWide(typ) {
@@ -192,11 +202,7 @@ func plain(v any, typ string) any {
 		}
 		return plain(rv.Elem().Interface(), typ)
 	case reflect.Slice, reflect.Array:
-		list := make([]any, rv.Len())
-		for i := range list {
-			list[i] = plain(rv.Index(i).Interface(), "")
-		}
-		return list
+		return plainList(rv)
 	case reflect.Map:
 		object := make(map[string]any, rv.Len())
 		for it := rv.MapRange(); it.Next(); {
@@ -205,4 +211,12 @@ func plain(v any, typ string) any {
 		return object
 	}
 	return v
+}
+
+func plainList(v reflect.Value) []any {
+	list := make([]any, v.Len())
+	for i := range list {
+		list[i] = plain(v.Index(i).Interface(), "")
+	}
+	return list
 }

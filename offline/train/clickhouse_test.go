@@ -85,8 +85,11 @@ func TestOnlyListsOfQueriesAreLeftOut(t *testing.T) {
 	conn := config.ClickHouse{URL: config.Secret(native)}
 	for _, c := range []struct{ columns, want string }{
 		{"[1, 2] AS a, (1, 'x') AS b, map('k', 1) AS c, [(1, 'x')] AS d, CAST([(1)], 'Nested(n Int64)') AS e", "id"},
-		{"toInt128(7) AS big", `column "big" is a Int128; a spine's columns are numbers, texts, times and bools: cast it`},
-		{"generateUUIDv4() AS request", `column "request" is a UUID; `},
+		{"toInt128(7) AS big", `column "big" is a Int128; columns of rows are numbers of 64 bits, texts, times and bools: cast it: toInt64(big)`},
+		{"toDecimal64(1.5, 2) AS price", `column "price" is a Decimal(18, 2); columns of rows are numbers of 64 bits, texts, times and bools: cast it: toFloat64(price)`},
+		{"toNullable(toDecimal256(1.5, 2)) AS price", `cast it: toFloat64(price)`},
+		{"toInt64(toDecimal64(1.5, 2)) AS price, toFloat64(toDecimal32(2.5, 1)) AS other", "priceotherid"},
+		{"generateUUIDv4() AS request", `numbers of 64 bits, texts, times and bools: cast it: toString(request)`},
 		{"toNullable(generateUUIDv4()) AS request", `column "request" is a Nullable(UUID); `},
 	} {
 		db, err := sql.OpenClickHouse(conn)

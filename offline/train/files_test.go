@@ -138,6 +138,9 @@ lines",3,4.5,"[""tea"","""",""say \""hi\"", all""]","say ""hi"", all",9
 		!m.Latest.Equal(noon.Add(2*time.Minute+time.Microsecond)) || m.Sources[0].Read != 3 || m.Sources[0].Offsets[0] != (train.RangeReport{Topic: "orders", End: 3}) {
 		t.Errorf("manifest %s", text)
 	}
+	if s := string(text); !strings.Contains(s, `"type": "list<string>"`) || strings.Contains(s, "0001-") {
+		t.Errorf("manifest %s", s)
+	}
 	if files, err := os.ReadDir(dir); err != nil || len(files) != 2 {
 		t.Errorf("files %v, %v", files, err)
 	}

@@ -49,7 +49,7 @@ type GroupReport struct {
 	Entity  string        `json:"entity"`
 	Table   string        `json:"table"`
 	Views   []string      `json:"views"`
-	From    time.Time     `json:"from"` // event times
+	From    *time.Time    `json:"from,omitempty"` // event times; nil: the beginning
 	Before  time.Time     `json:"before"`
 	Read    int64         `json:"events_read"`
 	Used    int64         `json:"events_used"`
@@ -75,8 +75,12 @@ type FeatureReport struct {
 
 func (s *Set) report(g *group, l *replay.Log, from, to int64, covered []offline.Range) GroupReport {
 	r := GroupReport{
-		Source: g.table.Source.Name, Entity: g.entity.Name, Table: g.table.Name, From: utc(from), Before: utc(to),
+		Source: g.table.Source.Name, Entity: g.entity.Name, Table: g.table.Name, Before: utc(to),
 		Read: l.Scanned(), Used: l.Kept(), Spilled: l.Spilled(), Offsets: []RangeReport{},
+	}
+	if from > firstTime {
+		at := utc(from)
+		r.From = &at
 	}
 	for _, v := range g.views {
 		r.Views = append(r.Views, v.view.Name)
@@ -129,8 +133,11 @@ func (s *Set) warnings() []string {
 	}
 	for i, g := range s.plan.groups {
 		if s.groups[i].Read == 0 {
-			out = append(out, fmt.Sprintf("%s has no events from %s to %s: all features of %s are empty", g.table.Name,
-				s.groups[i].From.Format(time.RFC3339), s.groups[i].Before.Format(time.RFC3339), strings.Join(s.groups[i].Views, ", ")))
+			when := "before " + s.groups[i].Before.Format(time.RFC3339)
+			if from := s.groups[i].From; from != nil {
+				when = "from " + from.Format(time.RFC3339) + " to " + s.groups[i].Before.Format(time.RFC3339)
+			}
+			out = append(out, fmt.Sprintf("%s has no events %s: all features of %s are empty", g.table.Name, when, strings.Join(s.groups[i].Views, ", ")))
 		}
 		for _, r := range s.groups[i].Offsets {
 			if r.First > 0 && !strings.HasPrefix(r.Topic, offline.BackfillPrefix) {

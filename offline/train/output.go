@@ -79,15 +79,15 @@ func (n *newFile) publish(m *Manifest) error {
 // replace puts a set in its place, by commit, and its manifest beside it, in the file path. The manifest of what was there before goes
 // first: whatever dies in between leaves a set without a manifest, never one with another set's.
 func replace(path string, m *Manifest, commit func() error) error {
-	text, err := json.MarshalIndent(m, "", "  ")
-	if err != nil {
-		return err
-	}
 	manifest := newFile{path: path}
 	if err := manifest.create(); err != nil {
 		return err
 	}
-	if _, err = manifest.f.Write(append(text, '\n')); err == nil {
+	text := json.NewEncoder(manifest.f)
+	text.SetIndent("", "  ")
+	text.SetEscapeHTML(false) // list<string>
+	err := text.Encode(m)
+	if err == nil {
 		err = manifest.seal()
 	}
 	if err == nil {

@@ -50,7 +50,7 @@ func (s *querySpine) setColumns(types []*sql.ColumnType, l Lists) error {
 		}
 		typ, ok := scanned(t)
 		if !ok {
-			return fmt.Errorf("column %q is a %s; a spine's columns are numbers, texts, times and bools: cast it", t.Name(), t.DatabaseTypeName())
+			return fmt.Errorf("column %q is a %s; columns of rows are numbers of 64 bits, texts, times and bools: cast it: %s", t.Name(), t.DatabaseTypeName(), cast(t))
 		}
 		s.at, s.cols = append(s.at, i), append(s.cols, SpineColumn{Name: t.Name(), Type: typ, Zoneless: isDay(t)})
 	}
@@ -85,6 +85,18 @@ func scanned(t *sql.ColumnType) (feature.Type, bool) {
 		return feature.Timestamp, true
 	}
 	return feature.Null, false
+}
+
+// cast is an expression of ClickHouse that makes a column one that can be read.
+func cast(t *sql.ColumnType) string {
+	function := "toString"
+	switch name := strings.TrimPrefix(t.DatabaseTypeName(), "Nullable("); {
+	case strings.HasPrefix(name, "Decimal"):
+		function = "toFloat64"
+	case strings.HasPrefix(name, "Int"), strings.HasPrefix(name, "UInt"):
+		function = "toInt64"
+	}
+	return function + "(" + t.Name() + ")"
 }
 
 // isDay reports whether a column is of days, which begin at other moments in other zones.

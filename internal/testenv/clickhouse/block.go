@@ -109,17 +109,32 @@ func sizeOf(name string) int {
 		return 1
 	case "UInt16", "Int16", "Date", "Enum16":
 		return 2
-	case "UInt32", "Int32", "Float32", "DateTime", "Date32":
+	case "UInt32", "Int32", "Float32", "DateTime", "Date32", "IPv4":
 		return 4
 	case "UInt64", "Int64", "Float64", "DateTime64":
 		return 8
-	case "UInt128", "Int128", "UUID":
+	case "UInt128", "Int128", "UUID", "IPv6":
 		return 16
+	case "UInt256", "Int256":
+		return 32
 	}
 	if strings.HasPrefix(name, "Interval") {
 		return 8
 	}
 	return 0
+}
+
+// decimalSize is how many bytes a Decimal of so many digits has.
+func decimalSize(digits int) int {
+	switch {
+	case digits <= 9:
+		return 4
+	case digits <= 18:
+		return 8
+	case digits <= 38:
+		return 16
+	}
+	return 32
 }
 
 var elementName = regexp.MustCompile("^(?:`[^`]+`|\\w+) +")
@@ -131,6 +146,8 @@ func parseType(s string) *dataType {
 	switch name {
 	case "FixedString":
 		t.size = must(strconv.Atoi(args[0]))
+	case "Decimal":
+		t.size = decimalSize(must(strconv.Atoi(args[0])))
 	case "SimpleAggregateFunction":
 		return parseType(args[1])
 	case "Array", "Nullable", "LowCardinality", "Map", "Tuple":

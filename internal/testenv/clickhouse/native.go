@@ -225,7 +225,10 @@ func (c *nativeConn) answer(st statement) error {
 		return eachBlock(piece, func(src *proto.Reader) error {
 			var b proto.Buffer
 			cols, _, err := copyBlock(&b, src, 0, c.rev)
-			if err == nil && blocks == 0 { // a result begins with a block without rows
+			if err != nil {
+				return &exception{proto.Exception{Code: unknownException, Name: "DB::Exception", Message: err.Error()}}
+			}
+			if blocks == 0 { // a result begins with a block without rows
 				err = c.sendBlock(header(c.rev, cols...))
 			}
 			blocks++
