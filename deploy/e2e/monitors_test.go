@@ -96,7 +96,7 @@ func newReceiver(t *testing.T) *receiver {
 			w.WriteHeader(http.StatusBadRequest)
 		case (r.rng.IntN(2) == 0 || r.all) && r.got[id].ID == "" && !slices.Contains(r.list, id):
 			r.list = append(r.list, id) // refused once: it comes again under its id
-			w.WriteHeader(http.StatusServiceUnavailable)
+			w.WriteHeader(http.StatusInternalServerError) // after five seconds, where a 503 would pause the endpoint for thirty
 		default:
 			r.list = append(r.list, id)
 			r.got[id] = m

@@ -42,10 +42,15 @@ func TestDemoCountsEveryFlightOnce(t *testing.T) {
 	file := filepath.Join(dir, "report.json")
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	args := []string{"demo", "--report", file, "--flights", strconv.Itoa(demoFlights), "--http", "127.0.0.1:0", "--kafka", "127.0.0.1:0"}
+	page := filepath.Join(dir, "seen.html")
+	if demoFlights == 0 {
+		args = append(args, "--html", page)
+	}
 	var stdout, stderr transcript
 	ended := make(chan int, 1)
 	go func() {
-		ended <- Run(ctx, []string{"demo", "--report", file, "--flights", strconv.Itoa(demoFlights), "--http", "127.0.0.1:0", "--kafka", "127.0.0.1:0"}, Env{
+		ended <- Run(ctx, args, Env{
 			Program: "freshet", Stdin: strings.NewReader(""), Stdout: &stdout, Stderr: &stderr, Getenv: func(string) string { return "" },
 		})
 	}()
@@ -66,6 +71,11 @@ func TestDemoCountsEveryFlightOnce(t *testing.T) {
 	if code := <-ended; code != exitOK {
 		t.Errorf("exit %d: %s", code, stderr.String())
 	}
+	if demoFlights == 0 {
+		if text, err := os.ReadFile(page); err != nil || !bytes.Contains(text, []byte("distance (carrier=UA)")) || !strings.Contains(stdout.String(), "file://"+page) {
+			t.Errorf("the page that stays has %d bytes, %v", len(text), err)
+		}
+	}
 }
 
 // checkDemo holds what the demo says.
@@ -76,7 +86,7 @@ func checkDemo(t *testing.T, stdout, file string) {
 	if demoFlights == 0 {
 		wanted = append(wanted, "it was served UA's distances in kilometres", `"summary": "served_like_trained: training-serving skew of distance (carrier=UA)"`,
 			"and \"served_like_trained: stale data of boards (origin=LGA), source boards\", which muted what follows from it:\nboard_delay_3h (origin=LGA) (origin=LGA of source boards is stale)",
-			"seasons              firing    values ", "predictions          firing    performance ")
+			"BEGAN       OVER          MONITOR", "seasons              values ", "predictions          performance ", "still firing  served_like_trained  availability  boards (origin=LGA)")
 	}
 	for _, want := range wanted {
 		if !strings.Contains(stdout, want) {
