@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
 	"gocloud.dev/blob"
 	"gocloud.dev/gcerrors"
+	"google.golang.org/api/googleapi"
 )
 
 // bucket is a place in a part of a bucket. The bucket's own guarantees carry it: a put is whole, and seen by every later
@@ -45,10 +47,20 @@ func (b *bucket) close() error { return b.blobs.Close() }
 
 // failed says what was being done to which object, in errors that os.ErrNotExist tells apart.
 func (b *bucket) failed(doing, name string, err error) error {
-	if gcerrors.Code(err) == gcerrors.NotFound {
+	if absent(err) {
 		err = errors.Join(fs.ErrNotExist, err)
 	}
 	return fmt.Errorf("%s %s: %w", doing, b.url(name), err)
+}
+
+// absent reports whether there is no such object. Cloud Storage's driver says the same of one that it is forbidden to touch, which may
+// well be there.
+func absent(err error) bool {
+	var answer *googleapi.Error
+	if errors.As(err, &answer) && answer.Code == http.StatusForbidden {
+		return false
+	}
+	return gcerrors.Code(err) == gcerrors.NotFound
 }
 
 func (b *bucket) list(ctx context.Context, folder string) ([]object, error) {
@@ -165,7 +177,7 @@ func (b *bucket) put(ctx context.Context, name string, write func(io.Writer) err
 
 func (b *bucket) remove(ctx context.Context, name string) error {
 	err := b.blobs.Delete(ctx, b.key(name))
-	if err == nil || gcerrors.Code(err) == gcerrors.NotFound {
+	if err == nil || absent(err) {
 		return nil
 	}
 	return b.failed("delete", name, err)
@@ -173,7 +185,7 @@ func (b *bucket) remove(ctx context.Context, name string) error {
 
 func (b *bucket) move(ctx context.Context, from, to string) error {
 	err := b.blobs.Copy(ctx, b.key(to), b.key(from), nil)
-	if gcerrors.Code(err) == gcerrors.NotFound {
+	if absent(err) {
 		return nil
 	}
 	if err != nil {

@@ -7,19 +7,12 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/johannesboyne/gofakes3"
-	"github.com/johannesboyne/gofakes3/backend/s3mem"
 
 	"github.com/freshet-io/freshet/config"
 	"github.com/freshet-io/freshet/offline"
@@ -205,117 +198,4 @@ func TestDiskFull(t *testing.T) {
 	}
 	mustWrite(t, s, table, large, rowsOf(large, 2)) // the sink's retry, when there is room again
 	same(t, scanAll(t, s, table, offline.Query{Columns: allColumns(table)}), sortedRows(rowsIn(rowsOf(orders(0, 0, 20000), 2))))
-}
-
-// front stands before a bucket and refuses some of what changes it: before it happens, or after, as a lost answer does.
-type front struct {
-	handler http.Handler
-	refuse  atomic.Bool
-	refused atomic.Int64
-
-	mu  sync.Mutex
-	rnd *rand.Rand
-}
-
-func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	f.mu.Lock()
-	luck := f.rnd.IntN(6)
-	f.mu.Unlock()
-	if r.Method == http.MethodGet || r.Method == http.MethodHead || !f.refuse.Load() || luck > 1 {
-		f.handler.ServeHTTP(w, r)
-		return
-	}
-	f.refused.Add(1)
-	if luck == 0 {
-		f.handler.ServeHTTP(httptest.NewRecorder(), r)
-	} else {
-		_, _ = io.Copy(io.Discard, r.Body)
-	}
-	w.WriteHeader(http.StatusForbidden)
-}
-
-// openS3 returns a store in a bucket of a server in this process.
-func openS3(t *testing.T) (*Store, *front) {
-	t.Helper()
-	backend := s3mem.New()
-	if err := backend.CreateBucket("lake"); err != nil {
-		t.Fatal(err)
-	}
-	f := &front{handler: gofakes3.New(backend).Server(), rnd: rand.New(rand.NewPCG(1, 2))}
-	server := httptest.NewServer(f)
-	t.Cleanup(server.Close)
-	t.Setenv("AWS_ACCESS_KEY_ID", "test")
-	t.Setenv("AWS_SECRET_ACCESS_KEY", "test")
-	s, err := Open(t.Context(), config.Secret("s3://lake/plane/one?region=eu-central-1&use_path_style=true&endpoint="+server.URL), Options{Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Close(); http.DefaultClient.CloseIdleConnections() })
-	return s, f
-}
-
-func TestBucket(t *testing.T) {
-	s, _ := openS3(t)
-	table := testTable()
-	want := fill(t, s, table)
-	checkFilled(t, s, table, want)
-	files, err := s.Files(t.Context(), table.Name)
-	if err != nil || len(files) != 12 || !strings.HasPrefix(files[0].URL, "s3://lake/plane/one/events_orders/dt=2026-03-01/shop.orders-0-000") {
-		t.Fatalf("%v, %v", files, err)
-	}
-	done, err := s.Compact(t.Context(), table.Name, CompactOptions{})
-	if err != nil || done.Replaced != 12 || done.Merged != 2 {
-		t.Fatalf("%+v, %v", done, err)
-	}
-	checkFilled(t, s, table, want)
-	if done, err = s.Compact(t.Context(), table.Name, CompactOptions{Grace: -1}); err != nil || done.Deleted != 12 {
-		t.Fatalf("%+v, %v", done, err)
-	}
-	checkFilled(t, s, table, want)
-	if err := s.place.createNew(t.Context(), table.Name+"/"+manifestDir+"/x", nil); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.place.createNew(t.Context(), table.Name+"/"+manifestDir+"/x", nil); !errors.Is(err, errExists) {
-		t.Errorf("a name that is taken: %v", err)
-	}
-	if _, err := s.place.open(t.Context(), "nothing", -1); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("a name that is not there: %v", err)
-	}
-}
-
-// TestBucketThatRefuses lets one in three changes fail, some of them after they have happened; whoever writes and compacts
-// tries again.
-func TestBucketThatRefuses(t *testing.T) {
-	s, f := openS3(t)
-	table := testTable()
-	f.refuse.Store(true)
-	retry := func(what string, do func() error) {
-		t.Helper()
-		for range 100 {
-			err := do()
-			if err == nil {
-				return
-			}
-			if !errors.Is(err, errChanged) && !strings.Contains(err.Error(), "s3://lake/plane/one/events_orders/") {
-				t.Fatalf("%s: the error does not name the object: %v", what, err)
-			}
-		}
-		t.Fatalf("%s never succeeds", what)
-	}
-	for first := int64(0); first < 300; first += 100 {
-		r := orders(0, first, first+100)
-		retry("write", func() error { return s.Write(t.Context(), table, r, rowsOf(r, 2)) })
-	}
-	want := sortedRows(rowsIn(rowsOf(orders(0, 0, 300), 2)))
-	retry("compact", func() error {
-		_, err := s.Compact(t.Context(), table.Name, CompactOptions{Grace: -1})
-		if rows := scanAll(t, s, table, offline.Query{Columns: allColumns(table)}); len(rows) != len(want) {
-			t.Fatalf("%d rows in the middle, want %d", len(rows), len(want))
-		}
-		return err
-	})
-	if f.refused.Load() < 5 {
-		t.Errorf("only %d requests were refused", f.refused.Load())
-	}
-	same(t, scanAll(t, s, table, offline.Query{Columns: allColumns(table)}), want)
 }
