@@ -51,6 +51,10 @@ type position struct {
 
 const positionLen = 4 + 16 + 8 + 8
 
+// memTableBytes is how much is written before it becomes a table. The database takes its unwritten tables' memory out of
+// the cache's: without room for them beside it, the cache would be there only between them.
+const memTableBytes = 32 << 20
+
 // openStore opens or makes the database in dir. One process holds it at a time.
 func openStore(dir string, cacheBytes int64, logger *slog.Logger) (*store, error) {
 	return openStoreOn(vfs.Default, dir, cacheBytes, logger)
@@ -69,7 +73,7 @@ func openStoreOn(fs vfs.FS, dir string, cacheBytes int64, logger *slog.Logger) (
 			panic(r)
 		}
 	}()
-	cache := pebble.NewCache(cacheBytes)
+	cache := pebble.NewCache(cacheBytes + 2*memTableBytes)
 	defer cache.Unref()
 	s, log := &store{}, &pebbleLogger{l: logger}
 	opts := &pebble.Options{
@@ -77,7 +81,7 @@ func openStoreOn(fs vfs.FS, dir string, cacheBytes int64, logger *slog.Logger) (
 		Comparer:                    storeComparer,
 		Cache:                       cache,
 		DisableWAL:                  true,
-		MemTableSize:                32 << 20,
+		MemTableSize:                memTableBytes,
 		MemTableStopWritesThreshold: 4,
 		// The same cells are written again and again: the longer a cell stays above the base level, the more of its
 		// versions are dropped without having been merged downwards.
@@ -85,6 +89,10 @@ func openStoreOn(fs vfs.FS, dir string, cacheBytes int64, logger *slog.Logger) (
 		LBaseMaxBytes:         512 << 20,
 		Logger:                log,
 		FormatMajorVersion:    pebble.FormatNewest,
+	}
+	// Cells of an entity are no versions of one value: all of them are read together, so their values stand beside them.
+	opts.Experimental.SpanPolicyFunc = func([]byte) (policy pebble.SpanPolicy, end []byte, err error) {
+		return pebble.SpanPolicy{DisableValueSeparationBySuffix: true, ValueStoragePolicy: pebble.ValueStorageLowReadLatency}, nil, nil
 	}
 	for i := range opts.Levels {
 		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -115,6 +116,65 @@ func TestEntitiesAreReadFromTheStore(t *testing.T) {
 	}
 }
 
+// What was read once is read from memory, however much is being written: the cache has room beside the tables in memory,
+// and the cells' values are nowhere else than their keys.
+func TestEntitiesReadAgainAreInMemory(t *testing.T) {
+	s, err := openStore(t.TempDir(), 8<<20, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	view, entities := [8]byte{7}, 500
+	write := func(task uint32, start int64, value []byte) {
+		t.Helper()
+		b := s.batch(0)
+		for e := range entities {
+			key := feature.AppendCellKey([]byte{kindCell}, view, fmt.Append(nil, e), feature.Cell{Hop: 60, Start: start})
+			if err := b.put(task, key, value); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := b.commit(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for minute := range int64(12) {
+		write(1, minute*60e6, make([]byte, 24))
+	}
+	for s.db.Metrics().MemTable.Size < 2*memTableBytes { // they begin small, and grow with each that is full
+		write(2, 0, make([]byte, 8<<10))
+	}
+	if err := s.db.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	for s.db.Metrics().Compact.NumInProgress > 0 {
+		time.Sleep(10 * time.Millisecond)
+	}
+	read := func() (cells int, misses int64) {
+		r, before := cellReader{}, s.db.Metrics().BlockCache.Misses
+		for e := range entities {
+			prefix := feature.AppendEntityPrefix([]byte{kindCell}, view, fmt.Append(nil, e))
+			if err := r.entity(s, 1, prefix, func(_, _ []byte) error { cells++; return nil }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return cells, s.db.Metrics().BlockCache.Misses - before
+	}
+	first, missed := read()
+	if again, misses := read(); first != 12*entities || again != first || missed == 0 || misses > 0 {
+		t.Errorf("%d cells with %d blocks read from files, then %d with %d; want %d, and none the second time", first, missed, again, misses, 12*entities)
+	}
+	tables, err := s.db.SSTables(pebble.WithProperties())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range slices.Concat(tables...) {
+		if n := table.Properties.NumValueBlocks; n > 0 {
+			t.Errorf("table %s has %d blocks of values apart from their keys", table.FileNum, n)
+		}
+	}
+}
+
 // The store is a copy: one of an earlier form is not read but removed.
 func TestAStoreOfAnEarlierFormIsRemoved(t *testing.T) {
 	dir := t.TempDir()
@@ -163,6 +223,12 @@ func BenchmarkReadEntity(b *testing.B) {
 		if err := batch.commit(); err != nil {
 			b.Fatal(err)
 		}
+	}
+	if err := s.db.Flush(); err != nil {
+		b.Fatal(err)
+	}
+	for s.db.Metrics().Compact.NumInProgress > 0 {
+		time.Sleep(10 * time.Millisecond)
 	}
 	for _, c := range []struct {
 		name  string
