@@ -78,7 +78,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 	if err != nil {
 		return nil, err
 	}
-	st, err := openStore(dir, max(o.Plane.Processing.StateCacheBytes/8, 8<<20), o.Logger)
+	st, err := openStore(dir, max(o.Plane.Processing.StateCacheBytes/16, 8<<20), o.Logger)
 	if err != nil {
 		return nil, err
 	}

@@ -53,7 +53,7 @@ const positionLen = 4 + 16 + 8 + 8
 
 // memTableBytes is how much is written before it becomes a table. The database takes its unwritten tables' memory out of
 // the cache's: without room for them beside it, the cache would be there only between them.
-const memTableBytes = 32 << 20
+const memTableBytes = 16 << 20
 
 // openStore opens or makes the database in dir. One process holds it at a time.
 func openStore(dir string, cacheBytes int64, logger *slog.Logger) (*store, error) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -116,6 +117,17 @@ func TestEntitiesAreReadFromTheStore(t *testing.T) {
 	}
 }
 
+// settle writes what is in memory into tables and waits until they are merged.
+func settle(tb testing.TB, s *store) {
+	tb.Helper()
+	if err := s.db.Flush(); err != nil {
+		tb.Fatal(err)
+	}
+	for s.db.Metrics().Compact.NumInProgress > 0 {
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
 // What was read once is read from memory, however much is being written: the cache has room beside the tables in memory,
 // and the cells' values are nowhere else than their keys.
 func TestEntitiesReadAgainAreInMemory(t *testing.T) {
@@ -144,12 +156,7 @@ func TestEntitiesReadAgainAreInMemory(t *testing.T) {
 	for s.db.Metrics().MemTable.Size < 2*memTableBytes { // they begin small, and grow with each that is full
 		write(2, 0, make([]byte, 8<<10))
 	}
-	if err := s.db.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	for s.db.Metrics().Compact.NumInProgress > 0 {
-		time.Sleep(10 * time.Millisecond)
-	}
+	settle(t, s)
 	read := func() (cells int, misses int64) {
 		r, before := cellReader{}, s.db.Metrics().BlockCache.Misses
 		for e := range entities {
@@ -224,12 +231,7 @@ func BenchmarkReadEntity(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	if err := s.db.Flush(); err != nil {
-		b.Fatal(err)
-	}
-	for s.db.Metrics().Compact.NumInProgress > 0 {
-		time.Sleep(10 * time.Millisecond)
-	}
+	settle(b, s)
 	for _, c := range []struct {
 		name  string
 		plus  uint64
@@ -270,4 +272,45 @@ func benchScan(b *testing.B, s *store, view [8]byte, entityKey func(uint64) []by
 			b.Fatal(err)
 		}
 	}
+}
+
+// BenchmarkWriteEntities writes three cells of entities at random, of a million, in batches of 10,000 entities: what the tables
+// in memory, flushes and compactions cost together, and how often a byte is written.
+func BenchmarkWriteEntities(b *testing.B) {
+	const batchSize, before = 10_000, 150
+	s, err := openStore(b.TempDir(), 32<<20, slog.New(slog.DiscardHandler))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.close()
+	r := rand.New(rand.NewPCG(1, 2))
+	view, value := [8]byte{7}, make([]byte, 24)
+	write := func() {
+		batch := s.batch(0)
+		for range batchSize {
+			e := uint64(r.IntN(1_000_000))
+			entity := binary.BigEndian.AppendUint64(nil, e*0x9e3779b97f4a7c15)
+			for _, hop := range []uint32{60, 3600, 86400} {
+				key := feature.AppendCellKey([]byte{kindCell}, view, entity, feature.Cell{Hop: hop, Start: int64(r.IntN(3)) * 60e6})
+				if err := batch.put(uint32(e%8), key, value); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+		if err := batch.commit(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for range before {
+		write()
+	}
+	start := s.db.Metrics().Total()
+	for b.Loop() {
+		write()
+	}
+	settle(b, s)
+	end := s.db.Metrics().Total()
+	flushed := float64(end.TableBytesFlushed - start.TableBytesFlushed)
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*3*batchSize), "ns/cell")
+	b.ReportMetric((flushed+float64(end.TableBytesCompacted-start.TableBytesCompacted))/flushed, "writes/byte")
 }
