@@ -84,7 +84,7 @@ func (f *scoreFlags) filter(mon *config.Monitor, now time.Time) (scoreFilter, er
 	for _, c := range mon.Columns {
 		names = append(names, mon.Model.Columns[c.Column].Name)
 	}
-	compared := out.kind == "" || out.kind == alert.Skew || out.kind == alert.Drift || out.kind == alert.Prediction // others are of sources too
+	compared := out.kind == "" || out.kind == alert.Skew || out.kind == alert.Drift // others are of sources too
 	if f.column != "" && compared && !slices.Contains(names, f.column) {
 		return out, notFound(fmt.Errorf("the monitor %s watches no column %q%s", mon.Name, f.column, spell.Suggest(f.column, names)))
 	}

@@ -13,9 +13,8 @@ type Kind string
 
 // The kinds of series.
 const (
-	Skew        Kind = "skew"        // a window against the training baseline
+	Skew        Kind = "skew"        // a window against the training baseline; of the column of predictions too
 	Drift       Kind = "drift"       // a window against an earlier one
-	Prediction  Kind = "prediction"  // predictions against either
 	ValueSkew   Kind = "value_skew"  // served values against what the offline path computes
 	Quality     Kind = "quality"     // nulls, types, range, new categories, duplicates
 	Performance Kind = "performance" // the model's quality by its labels
@@ -44,7 +43,6 @@ var kindTable = []struct {
 }{
 	{Skew, Values, false, "training-serving skew"},
 	{Drift, Values, false, "drift"},
-	{Prediction, Values, false, "prediction drift"},
 	{ValueSkew, Values, false, "value skew"},
 	{Quality, Values, false, "bad data"},
 	{Performance, Performing, false, "worse model quality"},
