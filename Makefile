@@ -24,6 +24,7 @@ test: deps lint ## Vet, lint and test everything under the race detector, with a
 	FRESHET_REQUIRE_SERVICES=1 $(GO) run ./internal/testenv/cmd/services -- \
 		$(GO) test -race -vet=off -p $(PARALLEL) -timeout 15m $(PKG)
 	CGO_ENABLED=1 $(GO) test -vet=off -tags duckdb ./internal/cli -run 'SQL|Demo'
+	$(GO) test -vet=off ./monitors/profile -run CategoriesWithoutEnd
 
 short: ## Test quickly, without the race detector; what needs a missing service is skipped
 	$(GO) test -vet=off -p $(PARALLEL) $(PKG)

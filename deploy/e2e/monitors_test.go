@@ -95,7 +95,7 @@ func newReceiver(t *testing.T) *receiver {
 			r.bad = append(r.bad, err.Error())
 			w.WriteHeader(http.StatusBadRequest)
 		case (r.rng.IntN(2) == 0 || r.all) && r.got[id].ID == "" && !slices.Contains(r.list, id):
-			r.list = append(r.list, id) // refused once: it comes again under its id
+			r.list = append(r.list, id)                   // refused once: it comes again under its id
 			w.WriteHeader(http.StatusInternalServerError) // after five seconds, where a 503 would pause the endpoint for thirty
 		default:
 			r.list = append(r.list, id)
@@ -274,8 +274,8 @@ func (s *inferences) checkRows(dir string) {
 	}
 }
 
-// TestMonitorsOverKills kills a process with -9 while inferences are profiled, judged and told of, with another one
-// beside it half of the time: every inference is counted once, the receiver hears of the one episode once, and both offline stores
+// TestMonitorsOverKills kills a process with -9 while inferences are profiled, judged and told of, and another one, of the role
+// monitor alone, that is beside it half of the time: every inference is counted once, the receiver hears of the one episode once, and both offline stores
 // have each score and profile once.
 func TestMonitorsOverKills(t *testing.T) {
 	t.Parallel()
@@ -298,7 +298,10 @@ func TestMonitorsOverKills(t *testing.T) {
 		s.send(10*time.Minute, shift)
 		switch k {
 		case 3:
-			two = p.run("two")
+			two = p.run("two", "--roles", "monitor")
+		case 7: // while it fires
+			two.kill()
+			two = p.run("two", "--roles", "monitor")
 		case 9:
 			two.stop()
 		}
