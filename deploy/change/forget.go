@@ -141,22 +141,29 @@ func (c *Change) emptyOnline(ctx context.Context, e *config.Entity, key string, 
 type place struct {
 	table   *offline.Table
 	columns []int
+	// abandoned: no sink of this definition writes the table.
+	abandoned bool
 }
 
 // places finds an entity in the offline tables: in the events of the sources of its views, in the logs of its views, of those too
 // that are not defined any more or keep no log now, and in the inferences of models that are served its features. kept are
 // the tables of models that do not log its join keys.
 func (c *Change) places(e *config.Entity, former []processors.FormerView) (todo []place, kept []string) {
+	written := map[string]bool{}
+	for _, t := range offline.Tables(c.plane) {
+		written[t.Name] = true
+	}
 	add := func(p place) {
+		p.abandoned = !written[p.table.Name]
 		if !slices.ContainsFunc(todo, func(o place) bool { return o.table.Name == p.table.Name && slices.Equal(o.columns, p.columns) }) {
 			todo = append(todo, p)
 		}
 	}
 	for _, v := range c.plane.Views {
 		if v.Entity == e {
-			add(place{offline.EventsTable(v.Source), v.KeyFields})
+			add(place{table: offline.EventsTable(v.Source), columns: v.KeyFields})
 			t := offline.FeaturesTable(c.plane, v)
-			add(place{t, t.Key})
+			add(place{table: t, columns: t.Key})
 		}
 	}
 	for _, v := range former {
@@ -170,7 +177,7 @@ func (c *Change) places(e *config.Entity, former []processors.FormerView) (todo 
 		}
 		t := offline.InferencesTable(m)
 		if columns := loggedKeys(m, e); columns != nil {
-			add(place{t, columns})
+			add(place{table: t, columns: columns})
 		} else {
 			kept = append(kept, t.Name)
 		}
@@ -208,7 +215,7 @@ func (s *Store) forget(ctx context.Context, places []place, vals []feature.Value
 		var err error
 		switch store := s.OfflineStore.(type) {
 		case *parquet.Store:
-			rows, err = store.Forget(ctx, p.table, parquet.Match{Columns: p.columns, Values: vals})
+			rows, err = store.Forget(ctx, p.table, parquet.Match{Columns: p.columns, Values: vals, Abandoned: p.abandoned})
 		case *clickhouse.Store:
 			rows, err = store.Forget(ctx, p.table, p.columns, vals)
 		}

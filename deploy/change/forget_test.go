@@ -77,6 +77,11 @@ func TestForgetReachesEveryTable(t *testing.T) {
 	if fmt.Sprint(kept) != "[inferences_mute]" {
 		t.Errorf("kept %v", kept)
 	}
+	for _, p := range places {
+		if strings.HasPrefix(p.table.Name, "features_") != p.abandoned { // whose views keep no log
+			t.Errorf("table %s is abandoned: %v", p.table.Name, p.abandoned)
+		}
+	}
 	for i := range c.stores {
 		s := &c.stores[i]
 		for round, want := range []int64{10, 0} {

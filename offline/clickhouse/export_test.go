@@ -39,14 +39,9 @@ func DDL(c config.ClickHouse, t *offline.Table) []string {
 		return []string{err.Error()}
 	}
 	defer s.Close()
-	n := s.names(t)
-	steps, want, err := s.planRows(t, n, &described{}) // of a table that is not there
+	steps, err := s.planTable(t, s.names(t), &described{}) // of a table that is not there
 	if err != nil {
 		return []string{err.Error()}
 	}
-	steps = append(steps, layoutOf(c).createRanges(n))
-	if c.Cluster != "" {
-		steps = append(steps, s.planAll(t, n, nil, want)...)
-	}
-	return append(steps, layoutOf(c).createView(t, n, want))
+	return steps
 }

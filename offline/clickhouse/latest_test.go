@@ -14,10 +14,7 @@ import (
 func TestTheLastRevisionHolds(t *testing.T) {
 	url, _ := testenv.ClickHouse(t)
 	s := open(t, url, clickhouse.Options{})
-	tbl := &offline.Table{
-		Name: "scores", Source: &config.Source{Name: "scores", Topic: "scores"}, Key: []int{0}, Same: []int{0, 1}, Revision: 2,
-		Columns: []offline.Column{{Name: "monitor", Type: feature.String}, {Name: "slice", Type: feature.String}, {Name: "revision", Type: feature.Int64}},
-	}
+	tbl := revised()
 	if err := s.Prepare(t.Context(), tbl); err != nil {
 		t.Fatal(err)
 	}
@@ -55,5 +52,13 @@ func TestTheLastRevisionHolds(t *testing.T) {
 	number("SELECT toInt64(countIf(note IS NULL)) FROM db.scores_latest", 3)
 	if steps, err := s.Plan(t.Context(), tbl); err != nil || len(steps) > 0 {
 		t.Errorf("after Prepare the plan is %q, %v", steps, err)
+	}
+}
+
+// revised is a table whose rows are revised.
+func revised() *offline.Table {
+	return &offline.Table{
+		Name: "scores", Source: &config.Source{Name: "scores", Topic: "scores"}, Key: []int{0}, Same: []int{0, 1}, Revision: 2,
+		Columns: []offline.Column{{Name: "monitor", Type: feature.String}, {Name: "slice", Type: feature.String}, {Name: "revision", Type: feature.Int64}},
 	}
 }

@@ -71,11 +71,16 @@ func (s *database) Plan(ctx context.Context, t *offline.Table) ([]string, error)
 	if err != nil {
 		return nil, err
 	}
-	more, want, err := s.planRows(t, n, have)
+	more, err := s.planTable(t, n, have)
+	return append(steps, more...), err
+}
+
+// planTable compares what a table consists of.
+func (s *database) planTable(t *offline.Table, n names, have *described) ([]string, error) {
+	steps, want, err := s.planRows(t, n, have)
 	if err != nil {
 		return nil, err
 	}
-	steps = append(steps, more...)
 	if len(have.columns[n.ranges]) == 0 {
 		steps = append(steps, layoutOf(s.conn).createRanges(n))
 	}

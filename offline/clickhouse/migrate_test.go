@@ -28,7 +28,7 @@ func TestDDL(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			tbl := small("events_trips")
 			tbl.Columns = append(tbl.Columns, offline.Column{Name: "stops", Type: feature.ListOf(feature.String), Nullable: true})
-			got := strings.Join(clickhouse.DDL(c, tbl), ";\n\n") + ";\n"
+			got := strings.Join(append(clickhouse.DDL(c, tbl), clickhouse.DDL(c, revised())...), ";\n\n") + ";\n"
 			file := filepath.Join("testdata", name+".sql")
 			if *update {
 				if err := os.WriteFile(file, []byte(got), 0o600); err != nil {

@@ -338,3 +338,68 @@ func TestForgetRemovesAnEntity(t *testing.T) {
 		t.Error("a value of another type is taken")
 	}
 }
+
+// TestForgetInWhatIsHalfWritten: of a table that nobody writes any more an entity is erased where its last writer stopped, and whoever
+// writes it again after all loses nothing else.
+func TestForgetInWhatIsHalfWritten(t *testing.T) {
+	dir := fastDir(t)
+	s, table := openDisk(t, dir), testTable()
+	whole, half := orders(0, 0, 50), orders(0, 50, 250)
+	mustWrite(t, s, table, whole, rowsOf(whole, 3))
+	mustWrite(t, s, table, half, rowsOf(half, 3))
+	days := dataFiles(t, dir)
+	if err := os.Remove(days[len(days)-1]); err != nil { // of the last day of the second range
+		t.Fatal(err)
+	}
+	user := feature.StringValue("user7")
+	matches := func(rows []row) (n int, others []row) {
+		for _, r := range rows {
+			if r.values[0].Equal(&user) {
+				n++
+			} else {
+				others = append(others, r)
+			}
+		}
+		return n, others
+	}
+	inFiles := func() (n int) {
+		t.Helper()
+		sn, err := s.snapshot(t.Context(), table.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, st := range sn.ranges {
+			for _, f := range st.files {
+				_, dropped, err := s.rewrite(t.Context(), table.Name, -1, []*dataFile{f}, func(_ *layout, b *offline.Batch, row int) bool { return b.Row(row)[0].Equal(&user) })
+				if err != nil {
+					t.Fatal(err)
+				}
+				n += int(dropped)
+			}
+		}
+		return n
+	}
+	there := inFiles()
+	m := Match{Columns: []int{0}, Values: []feature.Value{user}}
+	if _, err := s.Forget(t.Context(), table, m); err == nil || !strings.Contains(err.Error(), "[50, 250) is half written and may hold such rows; let its sink finish it") {
+		t.Errorf("with a sink: %v", err)
+	}
+	m.Abandoned = true
+	if n, err := s.Forget(t.Context(), table, m); err != nil || int(n) != there || there == 0 {
+		t.Fatalf("forgot %d rows of %d, %v", n, there, err)
+	}
+	if n := inFiles(); n > 0 {
+		t.Errorf("%d rows are left", n)
+	}
+	_, want := matches(rowsIn(rowsOf(whole, 3)))
+	same(t, scanAll(t, s, table, offline.Query{Columns: allColumns(table)}), sortedRows(want))
+	next, pending, _, err := resumeOne(t.Context(), s, table, "shop.orders", 0)
+	if next != 50 || pending == nil || *pending != half || err != nil {
+		t.Fatalf("goes on at %d, %v, %v", next, pending, err)
+	}
+	mustWrite(t, s, table, half, rowsOf(half, 3))
+	_, want = matches(rowsIn(rowsOf(orders(0, 0, 250), 3)))
+	if _, got := matches(scanAll(t, s, table, offline.Query{Columns: allColumns(table)})); len(got) != len(want) {
+		t.Errorf("then there are %d other rows, want %d", len(got), len(want))
+	}
+}

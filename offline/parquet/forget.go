@@ -16,11 +16,14 @@ import (
 type Match struct {
 	Columns []int // of Table.Columns
 	Values  []feature.Value
+	// Abandoned says that no sink of the definition writes the table any more. What one left half written, and nobody will finish,
+	// loses the rows where it is.
+	Abandoned bool
 }
 
 // Forget removes the rows of a table that match, and every file that was replaced and is still there, and returns how many rows
-// it removed. Files that cannot hold such a row, by their statistics and bloom filters, are not read. A range that is half
-// written and may hold one is an error: its writer has to finish it first. It may be ended at any moment and run again.
+// it removed. Files that cannot hold such a row, by their bloom filters, are not read. A range that is half
+// written and may hold one is an error, unless the table is abandoned: its writer has to finish it first. It may be ended at any moment and run again.
 //
 // Bytes that were deleted are the file system's or the bucket's matter from then on: a bucket that keeps versions keeps
 // them.
@@ -34,7 +37,7 @@ func (s *Store) Forget(ctx context.Context, t *offline.Table, m Match) (rows int
 	if err != nil {
 		return 0, err
 	}
-	if err := s.refuseHalfWritten(ctx, sn, t, m); err != nil {
+	if rows, err = s.forgetHalfWritten(ctx, sn, t, m); err != nil {
 		return 0, err
 	}
 	next := sn.manifest.next()
@@ -82,7 +85,8 @@ func (s *Store) Forget(ctx context.Context, t *offline.Table, m Match) (rows int
 	)
 }
 
-func (s *Store) refuseHalfWritten(ctx context.Context, sn *snapshot, t *offline.Table, m Match) error {
+// forgetHalfWritten sees to the ranges that are half written: they are nobody's or an error.
+func (s *Store) forgetHalfWritten(ctx context.Context, sn *snapshot, t *offline.Table, m Match) (rows int64, err error) {
 	for _, st := range sn.ranges {
 		if st.complete {
 			continue
@@ -90,14 +94,22 @@ func (s *Store) refuseHalfWritten(ctx context.Context, sn *snapshot, t *offline.
 		for _, f := range st.files {
 			may, err := s.mayHold(ctx, t, f, m)
 			if err != nil {
-				return err
+				return 0, err
 			}
-			if may {
-				return fmt.Errorf("forget in table %s: %s is half written and may hold such rows; let its sink finish it, then run this again", t.Name, st.Range)
+			if !may {
+				continue
 			}
+			if !m.Abandoned {
+				return 0, fmt.Errorf("forget in table %s: %s is half written and may hold such rows; let its sink finish it, then run this again", t.Name, st.Range)
+			}
+			n, err := s.rewriteInPlace(ctx, t.Name, f, func(l *layout, b *offline.Batch, row int) bool { return m.matches(t, l, b, row) })
+			if err != nil {
+				return 0, err
+			}
+			rows += n
 		}
 	}
-	return nil
+	return rows, nil
 }
 
 // matches reports whether a row of a batch of a layout's columns matches.

@@ -37,23 +37,51 @@ func (s *Store) rewrite(ctx context.Context, table string, base int64, files []*
 	var random [8]byte
 	_, _ = rand.Read(random[:]) // it never fails
 	d := files[0].day
-	path := d.folder() + "/" + mergedName(base, binary.BigEndian.Uint64(random[:]))
-	var size countingWriter
+	out = &mergedFile{Path: d.folder() + "/" + mergedName(base, binary.BigEndian.Uint64(random[:]))}
+	if err := s.writeMerged(ctx, table, m, []day{d}, out); err != nil {
+		return nil, 0, err
+	}
+	return out, m.dropped, nil
+}
+
+// writeMerged writes the rows of a merge that has begun under the name out.Path, and says how many there are.
+func (s *Store) writeMerged(ctx context.Context, table string, m *merge, days []day, out *mergedFile) error {
 	fw := s.writers.get(table, m.layout, m.dictionaries())
-	err = s.place.create(ctx, table+"/"+path, func(w io.Writer) error {
-		size = countingWriter{Writer: w}
+	err := s.place.create(ctx, table+"/"+out.Path, func(w io.Writer) error {
+		size := countingWriter{Writer: w}
 		fw.begin(&size)
 		if err := m.run(ctx, fw); err != nil {
 			return err
 		}
-		return fw.finish(offline.Join(m.ranges), []day{d})
+		err := fw.finish(offline.Join(m.ranges), days)
+		out.Bytes, out.Rows = size.n, int64(fw.rows)
+		return err
 	})
-	if err != nil {
-		return nil, 0, err
+	if err == nil {
+		s.writers.put(fw)
 	}
-	rows := int64(fw.rows)
-	s.writers.put(fw)
-	return &mergedFile{Path: path, Bytes: size.n, Rows: rows}, m.dropped, nil
+	return err
+}
+
+// rewriteInPlace leaves rows out of a file of a range that is half written, so that nobody reads it. The file keeps its name and what it says
+// of its range; it goes when no row is left. A writer that comes back writes the whole range again, over it, and one that is still
+// writing adds the days that are missing: in either case no other row is lost.
+func (s *Store) rewriteInPlace(ctx context.Context, table string, f *dataFile, drop dropRow) (dropped int64, err error) {
+	m := &merge{drop: drop}
+	defer func() { err = errors.Join(err, m.close()) }()
+	if err := m.open(ctx, s, table, f); err != nil {
+		return 0, err
+	}
+	if err := m.begin(); err != nil {
+		return 0, fmt.Errorf("rewrite a file of table %s: %w", table, err)
+	}
+	if len(m.inputs) == 0 {
+		return m.dropped, s.place.remove(ctx, table+"/"+f.path)
+	}
+	if err := s.writeMerged(ctx, table, m, m.all[0].file.info.days, &mergedFile{Path: f.path}); err != nil {
+		return 0, err
+	}
+	return m.dropped, nil
 }
 
 type countingWriter struct {
