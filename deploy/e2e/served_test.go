@@ -172,7 +172,8 @@ func TestServedValuesAndLateLabels(t *testing.T) {
 	t.Parallel()
 	broker := testenv.Kafka(t)
 	p := newPlane(t, servedPlane, broker, broker, testenv.Redis(t), 1)
-	p.processing, p.stores = ", commit_interval: 200ms", parquetIn(t.TempDir())
+	clickhouse, _ := testenv.ClickHouse(t)
+	p.processing, p.stores = ", commit_interval: 200ms", clickHouseAt(clickhouse)
 	s := &served{
 		p: p, cl: p.client(kgo.RecordPartitioner(kgo.ManualPartitioner())), begin: time.Now().Add(-time.Hour).Truncate(time.Minute).UnixMicro(), rng: rand.New(rand.NewPCG(7, 7)),
 		ordered: map[string]float64{}, predict: map[string]float64{}, at: map[string]int64{}, truth: map[string]float64{}, compared: map[string]map[string]int{},

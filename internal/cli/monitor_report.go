@@ -198,7 +198,7 @@ func reportColumn(of []watch.Score, pairs []watch.Pair) report.Column {
 	c := report.Column{
 		Name: nameOf(s.Series()), Verdict: s.Outcome, Level: outcomeLevel(s.Outcome), Notes: slices.Clone(s.Notes),
 		Cells: []string{
-			report.Number(float64(s.Effect)), fmt.Sprint(s.Threshold), report.P(float64(s.PAdjusted)), thousands(int64(s.NRef)), thousands(int64(s.NCur)), rowsText(float64(s.NEffCur)), s.Method,
+			report.Number(float64(s.Effect)), fmt.Sprint(s.Threshold), report.P(float64(s.PAdjusted)), countOf(s, s.NRef), countOf(s, s.NCur), rowsText(float64(s.NEffCur)), s.Method,
 		},
 	}
 	c.Notes = append([]string{fmt.Sprintf("%s against %s", s.Kind, s.Against)}, c.Notes...)
@@ -217,6 +217,14 @@ func reportColumn(of []watch.Score, pairs []watch.Pair) report.Column {
 		}
 	}
 	return c
+}
+
+// countOf is how many rows of a side a score is of: an age is of none.
+func countOf(s *watch.Score, n uint64) string {
+	if s.Kind == alert.Freshness {
+		return "-"
+	}
+	return thousands(int64(n))
 }
 
 // rowsText is a number of rows, which not every check has.

@@ -265,7 +265,7 @@ func (a *app) printScores(scores []watch.Score, f scoreFilter) error {
 	for i := range scores {
 		s := &scores[i]
 		t.add(instant(s.Window.End), s.Column, s.Slice, kindOf(s.Series()), s.Outcome, s.Method, report.Number(float64(s.Score)), report.Number(float64(s.Effect)),
-			fmt.Sprint(s.Threshold), report.P(float64(s.PAdjusted)), thousands(int64(s.NCur)), rowsText(float64(s.NEffCur)), moved(s))
+			fmt.Sprint(s.Threshold), report.P(float64(s.PAdjusted)), countOf(s, s.NCur), rowsText(float64(s.NEffCur)), moved(s))
 	}
 	return t.print(a.Stdout)
 }

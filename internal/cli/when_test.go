@@ -57,4 +57,7 @@ func TestTheWorstIsOneThatWasJudged(t *testing.T) {
 	if got := rowsText(math.NaN()) + rowsText(1234.7); got != "-1,234" {
 		t.Errorf("rows are shown as %q", got)
 	}
+	if got := countOf(&watch.Score{Kind: alert.Skew}, 1234) + countOf(&watch.Score{Kind: alert.Freshness}, 0); got != "1,234-" {
+		t.Errorf("numbers of rows are shown as %q", got)
+	}
 }
