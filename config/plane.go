@@ -165,8 +165,9 @@ type Kafka struct {
 	Brokers           []string
 	TLS               *TLS
 	SASL              *SASL
-	ReplicationFactor int // of the topics that Freshet creates; 0: 3, or as many as the cluster has brokers if those are fewer
-	MinInsyncReplicas int // 0: 2, or as many as there are replicas if those are fewer
+	ReplicationFactor int           // of the topics that Freshet creates; 0: 3, or as many as the cluster has brokers if those are fewer
+	MinInsyncReplicas int           // 0: 2, or as many as there are replicas if those are fewer
+	SessionTimeout    time.Duration // of consumer groups; 0: 10 s
 }
 
 // Redis is a Redis server, cluster or Sentinel by URL: redis:// rediss:// redis-cluster:// rediss-cluster://

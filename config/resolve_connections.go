@@ -68,6 +68,7 @@ func (r *resolver) kafka(s *kafkaSpec) *Kafka {
 		}
 	}
 	r.replication(s, k)
+	r.interval("connections.kafka.session_timeout", s.SessionTimeout, time.Second, 10*time.Minute, &k.SessionTimeout)
 	return k
 }
 

@@ -31,11 +31,12 @@ type connectSpec struct {
 
 type kafkaSpec struct {
 	Pos
-	Brokers           []At[string] `yaml:"brokers" doc:"Addresses host:port to start from; one value may hold several, separated by commas." required:"true"`
-	TLS               *tlsSpec     `yaml:"tls" doc:"TLS to the brokers; {} uses the system's authorities."`
-	SASL              *saslSpec    `yaml:"sasl" doc:"Authentication to the brokers."`
-	ReplicationFactor At[int]      `yaml:"replication_factor" doc:"Copies of the topics that Freshet creates. Default: 3, or as many as the cluster has brokers if those are fewer."`
-	MinInsyncReplicas At[int]      `yaml:"min_insync_replicas" doc:"Copies that must have a record before it is acknowledged, on the topics that Freshet creates. Default: 2, or replication_factor if that is less."`
+	Brokers           []At[string]      `yaml:"brokers" doc:"Addresses host:port to start from; one value may hold several, separated by commas." required:"true"`
+	TLS               *tlsSpec          `yaml:"tls" doc:"TLS to the brokers; {} uses the system's authorities."`
+	SASL              *saslSpec         `yaml:"sasl" doc:"Authentication to the brokers."`
+	ReplicationFactor At[int]           `yaml:"replication_factor" doc:"Copies of the topics that Freshet creates. Default: 3, or as many as the cluster has brokers if those are fewer."`
+	MinInsyncReplicas At[int]           `yaml:"min_insync_replicas" doc:"Copies that must have a record before it is acknowledged, on the topics that Freshet creates. Default: 2, or replication_factor if that is less."`
+	SessionTimeout    At[time.Duration] `yaml:"session_timeout" doc:"How long a process that died keeps its partitions. Less than 6s needs a lower group.min.session.timeout.ms of the brokers. Default: 10s."`
 }
 
 type saslSpec struct {

@@ -17,7 +17,7 @@ import (
 // The timeouts of a session. A dead instance's partitions are taken over after sessionTimeout; its open transaction is
 // aborted by the broker after transactionTimeout, or at once when the instance comes back under its name.
 const (
-	sessionTimeout     = 10 * time.Second
+	sessionTimeout     = 10 * time.Second // unless the connection's definition says otherwise
 	heartbeatInterval  = 2 * time.Second
 	transactionTimeout = 30 * time.Second
 )
@@ -69,13 +69,12 @@ func openSession(ctx context.Context, o sessionOptions) (*session, error) {
 	s := &session{missing: map[topicPartition]error{}}
 	s.mu.gained, s.mu.awaited = map[topicPartition]bool{}, map[topicPartition]time.Time{}
 	made := make(chan struct{}) // s.cl is set; callbacks may come before the constructor returns
-	opts := append(o.client[:len(o.client):len(o.client)],
+	opts := append([]kgo.Opt{kgo.SessionTimeout(sessionTimeout), kgo.HeartbeatInterval(heartbeatInterval)}, o.client...)
+	opts = append(opts,
 		kgo.ConsumerGroup(o.group),
 		kgo.ConsumeTopics(o.topics...),
 		kgo.TransactionalID(o.txnID),
 		kgo.TransactionTimeout(transactionTimeout),
-		kgo.SessionTimeout(sessionTimeout),
-		kgo.HeartbeatInterval(heartbeatInterval),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),

@@ -67,7 +67,7 @@ func (p *plane) connections(instance string) string {
 	p.t.Helper()
 	file := filepath.Join(p.t.TempDir(), "connections.yaml")
 	text := fmt.Sprintf(`connections:
-  kafka: {brokers: [%q]%s}
+  kafka: {brokers: [%q], session_timeout: 3s%s}
   redis: {url: %q}
 %slisten: {http: "127.0.0.1:0", grpc: "127.0.0.1:0", admin: "127.0.0.1:0"}
 processing: {instance_id: %q, state_dir: %q%s}

@@ -32,6 +32,9 @@ func Options(c config.Kafka, clientID string) ([]kgo.Opt, error) {
 		kgo.DialTimeout(dialTimeout),
 		kgo.ConnIdleTimeout(9 * time.Minute), // under the brokers' connections.max.idle.ms of 10
 	}
+	if c.SessionTimeout > 0 { // of clients that are in a group
+		opts = append(opts, kgo.SessionTimeout(c.SessionTimeout), kgo.HeartbeatInterval(c.SessionTimeout/5))
+	}
 	if c.TLS != nil {
 		t, err := security.ClientTLS(*c.TLS)
 		if err != nil {

@@ -22,7 +22,7 @@ const (
 	pollWithin     = time.Second      // how long a poll may hold up a rebalance
 	commitWithin   = 10 * time.Second // well under the session timeout's rebalance
 	landWithin     = 5 * time.Second  // how long a partition that is taken away, or a stop, waits for its range
-	sessionTimeout = 10 * time.Second // after it a dead process's partitions are another's
+	sessionTimeout = 10 * time.Second // after it a dead process's partitions are another's, unless the connection's definition says otherwise
 	commitRetry    = 200 * time.Millisecond
 	maxValues      = 1 << 20 // of a batch, which bounds its memory in the forms of a row
 	maxBatchBytes  = 24 << 20
