@@ -99,8 +99,7 @@ func (r *resolver) schema(s *sourceSpec, src *Source) bool {
 		}
 		t, err := feature.ParseType(f.Type.V)
 		if !f.Type.Set || err != nil {
-			ok = false
-			continue
+			t = feature.Null // a mistake that has been told; what refers to the field can be checked but for its type
 		}
 		src.Schema = append(src.Schema, Field{Name: f.Name.V, Description: f.Description.V, Type: t, Required: f.Required.V})
 	}
@@ -151,6 +150,7 @@ func (r *resolver) eventTime(s *eventTimeSpec, src *Source) EventTime {
 		} else if et.Format == RFC3339 {
 			r.errorf(s.Format.Pos, "event_time.format rfc3339 is for a string field; %q is of type int64", s.Field.V)
 		}
+	case feature.Null: // not known
 	default:
 		r.errorf(s.Field.Pos, "event_time.field must be a timestamp, a string or an int64; %q is of type %s", s.Field.V, t)
 	}
@@ -180,7 +180,7 @@ func (r *resolver) eventID(s *eventIDSpec, src *Source) {
 		return
 	}
 	switch t := src.Schema[src.EventID].Type; t {
-	case feature.String, feature.Int64, feature.Bytes:
+	case feature.String, feature.Int64, feature.Bytes, feature.Null:
 	default:
 		r.errorf(s.Field.Pos, "event_id.field must be a string, an int64 or bytes; %q is of type %s", s.Field.V, t)
 	}

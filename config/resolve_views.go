@@ -56,10 +56,10 @@ func (r *resolver) view(s *viewSpec) {
 		v.Where = r.condition("where", s.Where, env)
 	}
 	r.features(s, v, env)
-	if len(r.errors) == before && v.Entity != nil && v.Source != nil {
+	if len(r.errors) == before && v.Entity != nil && v.Source != nil && len(v.Features) == len(s.Features) {
 		r.layout(s, v)
 	}
-	if len(r.errors) == before && v.Entity != nil && v.Source != nil {
+	if len(r.errors) == before && v.Entity != nil && v.Source != nil && len(v.Features) == len(s.Features) {
 		v.Definition = v.describe()
 		v.Fingerprint = fingerprint(v.Definition)
 	}
@@ -77,7 +77,7 @@ func (r *resolver) viewKey(s *viewSpec, v *View) {
 		case i < 0:
 			r.errorf(s.Source.Pos, "source %s has no field %q, the join key of entity %s%s", v.Source.Name, k.Name,
 				v.Entity.Name, spell.Suggest(k.Name, fieldNames(v.Source.Schema)))
-		case v.Source.Schema[i].Type != k.Type:
+		case v.Source.Schema[i].Type != k.Type && v.Source.Schema[i].Type != feature.Null:
 			r.errorf(s.Source.Pos, "field %q of source %s is of type %s; the join key of entity %s is of type %s", k.Name, v.Source.Name,
 				v.Source.Schema[i].Type, v.Entity.Name, k.Type)
 		default:
@@ -100,7 +100,7 @@ func (r *resolver) viewKey(s *viewSpec, v *View) {
 func (r *resolver) sourceEnv(p Pos, src *Source) *expr.Env {
 	vars := make([]expr.Variable, len(src.Schema))
 	for i, f := range src.Schema {
-		vars[i] = expr.Variable{Name: f.Name, Type: f.Type}
+		vars[i] = expr.Variable{Name: f.Name, Type: f.Type, Unknown: f.Type == feature.Null}
 	}
 	return r.newEnv(p, vars)
 }
@@ -114,9 +114,16 @@ func (r *resolver) newEnv(p Pos, vars []expr.Variable) *expr.Env {
 	return env
 }
 
-// compile compiles an expression and places its mistakes in the file.
+// compile compiles an expression and places its mistakes in the file. It returns nil after a mistake, and where the type
+// of a variable is not known.
 func (r *resolver) compile(what string, a At[source], env *expr.Env) *expr.Program {
-	p, err := expr.Compile(env, a.V.text)
+	var p *expr.Program
+	var err error
+	if env.Partly() {
+		err = expr.Check(env, a.V.text)
+	} else {
+		p, err = expr.Compile(env, a.V.text)
+	}
 	if err == nil {
 		return p
 	}
@@ -181,7 +188,7 @@ func (r *resolver) feature(s *featureSpec, env *expr.Env) (Feature, bool) {
 	if env != nil && s.Where.Set {
 		f.Where = r.condition("where", s.Where, env)
 	}
-	if env == nil || bad || len(r.errors) > before {
+	if env == nil || env.Partly() || bad || len(r.errors) > before {
 		return f, false
 	}
 	f.Spec = feature.AggregatorSpec{Name: f.Aggregate, Q: s.Q.V, N: s.N.V, K: s.K.V}

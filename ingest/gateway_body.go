@@ -139,6 +139,9 @@ func (g *Gateway) bodyError(err error) *answer {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return refuse(http.StatusRequestTimeout, "the body did not arrive within "+g.opts.Timeout.String()+"; nothing of this request was taken")
 	}
+	if errors.Is(err, gzip.ErrHeader) {
+		return refuse(http.StatusBadRequest, "the body is not gzip, as its header Content-Encoding says; nothing of this request was taken")
+	}
 	return refuse(http.StatusBadRequest, "read the body: "+err.Error()+"; nothing of this request was taken")
 }
 

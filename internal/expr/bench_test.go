@@ -8,7 +8,7 @@ import (
 
 func benchmarkEnv(tb testing.TB) (*Env, []feature.Value) {
 	tb.Helper()
-	env, err := NewEnv([]Variable{{"amount", feature.Float64}, {"country", feature.String}, {"delay", feature.Float64}, {"n", feature.Int64}})
+	env, err := NewEnv([]Variable{{Name: "amount", Type: feature.Float64}, {Name: "country", Type: feature.String}, {Name: "delay", Type: feature.Float64}, {Name: "n", Type: feature.Int64}})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -10,15 +10,17 @@ import (
 
 // Variable is a value that an expression may read.
 type Variable struct {
-	Name string // may be dotted: "request.distance"
-	Type feature.Type
+	Name    string // may be dotted: "request.distance"
+	Type    feature.Type
+	Unknown bool // the type is not known: what reads the variable can be checked and not compiled
 }
 
 // Env is the set of variables that expressions are compiled against. It is immutable and safe for concurrent use.
 type Env struct {
-	cel   *cel.Env
-	vars  []Variable
-	index map[string]int
+	cel     *cel.Env
+	vars    []Variable
+	index   map[string]int
+	unknown bool // a variable's type is not known
 }
 
 var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$`)
@@ -40,6 +42,9 @@ func NewEnv(vars []Variable) (*Env, error) {
 			return nil, fmt.Errorf("variable %q is declared twice", v.Name)
 		}
 		t, ok := celType(v.Type)
+		if v.Unknown {
+			t, ok, e.unknown = cel.DynType, true, true
+		}
 		if !ok {
 			return nil, fmt.Errorf("variable %q: %s is not the type of a variable", v.Name, v.Type)
 		}
@@ -51,6 +56,9 @@ func NewEnv(vars []Variable) (*Env, error) {
 	}
 	return e, nil
 }
+
+// Partly reports whether the type of a variable is not known, so that expressions can only be checked.
+func (e *Env) Partly() bool { return e.unknown }
 
 // Names returns the names of the variables in order.
 func (e *Env) Names() []string {

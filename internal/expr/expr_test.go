@@ -10,23 +10,23 @@ import (
 )
 
 var testVars = []Variable{
-	{"i", feature.Int64},
-	{"j", feature.Int64},
-	{"f", feature.Float64},
-	{"g", feature.Float64},
-	{"s", feature.String},
-	{"t", feature.String},
-	{"b", feature.Bool},
-	{"c", feature.Bool},
-	{"y", feature.Bytes},
-	{"ts", feature.Timestamp},
-	{"us", feature.Timestamp},
-	{"ints", feature.ListOf(feature.Int64)},
-	{"floats", feature.ListOf(feature.Float64)},
-	{"strs", feature.ListOf(feature.String)},
-	{"request.distance", feature.Float64},
-	{"carrier_delays.mean", feature.Float64},
-	{"type", feature.String},
+	{Name: "i", Type: feature.Int64},
+	{Name: "j", Type: feature.Int64},
+	{Name: "f", Type: feature.Float64},
+	{Name: "g", Type: feature.Float64},
+	{Name: "s", Type: feature.String},
+	{Name: "t", Type: feature.String},
+	{Name: "b", Type: feature.Bool},
+	{Name: "c", Type: feature.Bool},
+	{Name: "y", Type: feature.Bytes},
+	{Name: "ts", Type: feature.Timestamp},
+	{Name: "us", Type: feature.Timestamp},
+	{Name: "ints", Type: feature.ListOf(feature.Int64)},
+	{Name: "floats", Type: feature.ListOf(feature.Float64)},
+	{Name: "strs", Type: feature.ListOf(feature.String)},
+	{Name: "request.distance", Type: feature.Float64},
+	{Name: "carrier_delays.mean", Type: feature.Float64},
+	{Name: "type", Type: feature.String},
 }
 
 // testRow has a value in every variable but c, g, j, t and us, which are null.
@@ -272,19 +272,41 @@ func TestCompileReportsEveryMistake(t *testing.T) {
 
 func TestNewEnvRefuses(t *testing.T) {
 	for _, vars := range [][]Variable{
-		{{"a-b", feature.Int64}},
-		{{"", feature.Int64}},
-		{{"1a", feature.Int64}},
-		{{"a.", feature.Int64}},
-		{{"a", feature.Null}},
-		{{"a", feature.Int64}, {"a", feature.Int64}},
+		{{Name: "a-b", Type: feature.Int64}},
+		{{Name: "", Type: feature.Int64}},
+		{{Name: "1a", Type: feature.Int64}},
+		{{Name: "a.", Type: feature.Int64}},
+		{{Name: "a", Type: feature.Null}},
+		{{Name: "a", Type: feature.Int64}, {Name: "a", Type: feature.Int64}},
 	} {
 		if _, err := NewEnv(vars); err == nil {
 			t.Errorf("NewEnv(%v) accepted", vars)
 		}
 	}
-	if _, err := NewEnv([]Variable{{"in", feature.Int64}, {"return", feature.Bool}, {"int", feature.Int64}}); err != nil {
+	if _, err := NewEnv([]Variable{{Name: "in", Type: feature.Int64}, {Name: "return", Type: feature.Bool}, {Name: "int", Type: feature.Int64}}); err != nil {
 		t.Errorf("a field may be named like a word of the language: %v", err)
+	}
+}
+
+// TestUnknownTypes: the mistakes of an expression are found though the type of a variable is not known.
+func TestUnknownTypes(t *testing.T) {
+	env, err := NewEnv([]Variable{{Name: "x", Unknown: true}, {Name: "s", Type: feature.String}, {Name: "n", Type: feature.Int64}})
+	if err != nil || !env.Partly() {
+		t.Fatalf("partly %v, %v", env.Partly(), err)
+	}
+	for _, src := range []string{"x", "x + 1", "x > 2.0 && s == 'a'", "[x]", "x ? n : 2", "n + 1"} {
+		if err := Check(env, src); err != nil {
+			t.Errorf("%s: %v", src, err)
+		}
+	}
+	for src, want := range map[string]string{"y + x": "y", "s + n": "+", "x > (": "", "s.matches('(') && x": "matches"} {
+		var e *Error
+		if err := Check(env, src); !errors.As(err, &e) || !strings.Contains(e.Message, want) {
+			t.Errorf("%s: %v", src, err)
+		}
+	}
+	if _, err := Compile(env, "n + 1"); err == nil {
+		t.Error("compiled")
 	}
 }
 

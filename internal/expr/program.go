@@ -1,6 +1,7 @@
 package expr
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -31,6 +32,9 @@ type Program struct {
 
 // Compile checks src and compiles it. What is wrong with src is an *Error, with every mistake found.
 func Compile(env *Env, src string) (*Program, error) {
+	if env.unknown {
+		return nil, errors.New("a variable is of unknown type")
+	}
 	tree, typ, loops, err := check(env, src)
 	if err != nil {
 		return nil, err
@@ -46,6 +50,12 @@ func Compile(env *Env, src string) (*Program, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// Check finds the mistakes of src, an *Error, also where types of variables are not known and it cannot be compiled.
+func Check(env *Env, src string) error {
+	_, _, _, err := check(env, src)
+	return err
 }
 
 // check parses, rewrites and type-checks src.
@@ -66,7 +76,7 @@ func check(env *Env, src string) (tree *ast.AST, typ feature.Type, loops int, er
 		return nil, 0, 0, x
 	}
 	typ, ok := featureType(checked.OutputType())
-	if !ok {
+	if !ok && !env.unknown {
 		return nil, 0, 0, &Error{Line: 1, Column: 1, Message: resultMessage(checked.OutputType())}
 	}
 	return checked.NativeRep(), typ, loops, nil

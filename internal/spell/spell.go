@@ -11,8 +11,8 @@ func Nearest(name string, candidates []string) (string, bool) {
 		longer := max(len(name), len(c))
 		limit := min(max(longer/3, 1), longer-1)
 		d := distance(strings.ToLower(name), strings.ToLower(c), limit)
-		if len(name) >= 3 && strings.HasPrefix(c, name) {
-			d = min(d, limit) // an abbreviation
+		if len(name) >= 3 && (strings.HasPrefix(c, name) || strings.HasSuffix(c, "_"+name)) {
+			d = min(d, limit) // an abbreviation, or the last word of several
 		}
 		if d > limit {
 			continue

@@ -16,6 +16,7 @@ func TestNearest(t *testing.T) {
 		{"nope", ""},
 		{"dista", "distance"},
 		{"carr", "carrier"},
+		{"delay", "dep_delay"},
 	}
 	for _, tt := range tests {
 		got, ok := Nearest(tt.name, fields)
