@@ -177,7 +177,6 @@ func (a *app) printEpisodes(episodes []*episode, all bool, since time.Time) erro
 
 // names lists the columns of an episode, the first few of many.
 func (r *episodeRow) names() string {
-	const most = 3
 	var names []string
 	for _, f := range r.Features {
 		name := nameOf(f)
@@ -185,7 +184,12 @@ func (r *episodeRow) names() string {
 			names = append(names, name)
 		}
 	}
-	rest := r.Count - len(r.Features)
+	return firstOf(names, r.Count-len(r.Features))
+}
+
+// firstOf lists the first few names of many; rest is how many more there are that have none.
+func firstOf(names []string, rest int) string {
+	const most = 3
 	if len(names) > most {
 		names, rest = names[:most], rest+len(names)-most
 	}

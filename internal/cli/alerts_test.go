@@ -151,6 +151,17 @@ func TestAlertsListFoldsTheHistory(t *testing.T) {
 	}
 }
 
+// However much fires, a line of a table has the first few names.
+func TestNamesOfMany(t *testing.T) {
+	for want, got := range map[string]string{
+		"": firstOf(nil, 0), "a, b, c": firstOf([]string{"a", "b", "c"}, 0), "a, b, c and 2 more": firstOf([]string{"a", "b", "c", "d", "e"}, 0), "a and 7 more": firstOf([]string{"a"}, 7),
+	} {
+		if got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
 func TestAlertsShowPrintsTheEvidence(t *testing.T) {
 	p := newPager(t)
 	p.createTopics()

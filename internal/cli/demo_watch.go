@@ -223,11 +223,7 @@ from %s on it was served %s's distances in kilometres, and from %s on %s's hourl
 		for _, f := range m.Features {
 			names = append(names, cmp.Or(seriesName(f.Column, f.Slice), string(f.Kind)))
 		}
-		more := ""
-		if len(names) > 3 {
-			more, names = fmt.Sprintf(" and %d more", len(names)-3), names[:3]
-		}
-		t.add(m.StartedAt.Time().Format(time.DateOnly), over, m.Monitor, string(m.Class), strings.Join(names, ", ")+more)
+		t.add(m.StartedAt.Time().Format(time.DateOnly), over, m.Monitor, string(m.Class), firstOf(names, 0))
 	}
 	return t.print(out)
 }

@@ -106,7 +106,7 @@ func (a *app) listMonitors(ctx context.Context, m *monitored) error {
 		if r.Worst != nil {
 			worst = fmt.Sprintf("%s %s (threshold %g)", nameOf(r.Worst.Series()), report.Number(float64(r.Worst.Effect)), r.Worst.Threshold)
 		}
-		t.add(r.Name, r.Model, r.Window, state, last, changed, worst, strings.Join(r.Firing, ", "))
+		t.add(r.Name, r.Model, r.Window, state, last, changed, worst, firstOf(r.Firing, 0))
 	}
 	return t.print(a.Stdout)
 }
