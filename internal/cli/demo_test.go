@@ -82,7 +82,7 @@ func TestDemoCountsEveryFlightOnce(t *testing.T) {
 func checkDemo(t *testing.T, stdout, file string) {
 	t.Helper()
 	events := cmp.Or(demoFlights, 336776)
-	wanted := []string{"Counted " + thousands(int64(events)) + " events in ", "CARRIER  ", "B6 ", "JFK     LAX "}
+	wanted := []string{"Counted " + thousands(int64(events)) + " events in ", "CARRIER  ", "B6 ", "JFK     LAX ", "A training set of 20,000 flights with ", "# the worst hours of the year, by SQL over the same files"}
 	if demoFlights == 0 {
 		wanted = append(wanted, "it was served UA's distances in kilometres", `"summary": "served_like_trained: training-serving skew of distance (carrier=UA)"`,
 			"and \"served_like_trained: stale data of boards (origin=LGA), source boards\", which muted what follows from it:\nboard_delay_3h (origin=LGA) (origin=LGA of source boards is stale)",

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -91,12 +92,21 @@ func printPlan(w io.Writer, p *change.Plan) error {
 	}
 	for _, t := range p.Tables {
 		fmt.Fprintf(w, "\n%s table %s\n", t.Store, printable(t.Table))
-		printLines(w, "", t.Statements)
+		printLines(w, "", heads(t.Statements))
 		if t.Refusal != "" {
 			printLines(w, "REFUSED: ", []string{t.Refusal})
 		}
 	}
 	return nil
+}
+
+// heads are the first lines of statements; what follows is the columns, which the definition says.
+func heads(statements []string) []string {
+	out := make([]string, len(statements))
+	for i, s := range statements {
+		out[i], _, _ = strings.Cut(s, "\n")
+	}
+	return out
 }
 
 func printLines(w io.Writer, label string, lines []string) {
