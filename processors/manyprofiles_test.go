@@ -2,12 +2,14 @@ package processors
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/freshet-io/freshet/internal/feature"
@@ -26,42 +28,65 @@ type profileKey struct {
 // every window is there once.
 func TestWindowsOfATransactionHaveMoreProfilesThanOneStep(t *testing.T) {
 	t.Parallel()
-	const regions, windows, step = 50, 45, 4096
+	const regions, windows, step = 50, 28, 4096
 	s := newScoredOf(t, strings.ReplaceAll(monitoredPlane, "every: 5m", "every: 10m"))
-	s.at -= (6 * time.Hour).Microseconds() // the windows take seven hours and a half, and must be over
-	_, stop := s.run("one")
+	s.at -= (2 * time.Hour).Microseconds() // the windows must be over
+	m, _ := s.run("one")
 	s.createRegions(regions)
-	stop()
-	_, stop = s.run("one") // which knows the baseline from its beginning
-	stop()
+	eventually(t, "ready", m.Ready)
+	eventually(t, "the baseline", func() error {
+		if all, _ := m.follower.all(); len(all) == 0 {
+			return errors.New("it is not known yet")
+		}
+		return nil
+	})
 
+	// All that is counted is in one partition; time stands still until the other one has something.
 	want := map[profileKey]uint64{}
 	size := (10 * time.Minute).Microseconds()
 	var recs []*kgo.Record
 	for i := range windows * regions {
-		at, region := s.at+int64(i)*size/regions, fmt.Sprint("r", i%regions)
-		v := s.values()
-		text := fmt.Sprintf(`{"id":"i%d","at":%d,"version":"1","p":%g,"region":%q,"features":{"spend_1d":%g,"total":%g}}`, i, at, v[2], region, v[0], v[1])
-		recs = append(recs, &kgo.Record{Topic: "scores", Value: []byte(text), Partition: int32(i % 2), Timestamp: time.UnixMicro(at)})
+		region := fmt.Sprint("r", i%regions)
+		recs = append(recs, s.of(region, s.at+int64(i)*size/regions, 0))
 		for _, c := range s.plane.Models[0].Columns {
 			end := s.at + (int64(i/regions)+1)*size
 			want[profileKey{end, c.Name, "region=" + region}]++
 			want[profileKey{end, c.Name, ""}]++
 		}
 	}
+	send := func(recs ...*kgo.Record) {
+		t.Helper()
+		if err := s.client.ProduceSync(t.Context(), recs...).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send(recs...)
+	eventually(t, "inferences", func() error {
+		if n := testutil.ToFloat64(m.met.inferences.WithLabelValues("scorer")); n != windows*regions {
+			return fmt.Errorf("%g are counted", n)
+		}
+		return nil
+	})
+	if n := len(s.windows()); n > 0 {
+		t.Fatalf("%d windows were judged before their time", n)
+	}
 	end := s.at + windows*size
-	for part := range int32(2) {
-		text := fmt.Sprintf(`{"id":"end%d","at":%d,"version":"1","p":1,"region":"r0","features":{"spend_1d":1,"total":1}}`, part, end)
-		recs = append(recs, &kgo.Record{Topic: "scores", Value: []byte(text), Partition: part, Timestamp: time.UnixMicro(end)})
-	}
-	if err := s.client.ProduceSync(t.Context(), recs...).FirstErr(); err != nil {
-		t.Fatal(err)
-	}
-	_, stop = s.run("one")
-	s.at = end + 1_000_001
-	s.settled()
-	stop()
+	send(s.of("r0", end, 0), s.of("r0", end, 1))
+	eventually(t, "windows", func() error {
+		if n := testutil.ToFloat64(m.met.windows.WithLabelValues("inputs")); n != windows {
+			return fmt.Errorf("%g are judged", n)
+		}
+		return nil
+	})
 	s.checkEach(want, step)
+}
+
+// of makes an inference of a region.
+func (s *scored) of(region string, at int64, partition int32) *kgo.Record {
+	s.n++
+	v := s.values()
+	text := fmt.Sprintf(`{"id":"i%d","at":%d,"version":"1","p":%g,"region":%q,"features":{"spend_1d":%g,"total":%g}}`, s.n, at, v[2], region, v[0], v[1])
+	return &kgo.Record{Topic: "scores", Value: []byte(text), Partition: partition, Timestamp: time.UnixMicro(at)}
 }
 
 // createRegions records a baseline with so many slices.
