@@ -78,9 +78,9 @@ func printPlan(w io.Writer, p *change.Plan) error {
 	if err := t.print(w); err != nil {
 		return err
 	}
-	for _, v := range p.Views {
-		if v.Action == change.Keep {
-			continue
+	for i, v := range p.Views {
+		if v.Action == change.Keep || i > 0 && v.Action == change.Drop && v.View == p.Views[i-1].View && v.Reason == p.Views[i-1].Reason {
+			continue // what is to be said of the generations of a state is said once
 		}
 		fmt.Fprintf(w, "\n%s %s\n", v.Action, printable(v.View))
 		printLines(w, "", v.Diff)
