@@ -39,10 +39,12 @@ type txnPart struct {
 const slabSize = 1024
 
 func (x *txnRecords) reset() {
-	for _, s := range x.slabs {
-		clear(s)
+	if len(x.slabs) > 0 {
+		clear(x.slabs[0])
+		clear(x.slabs[1:]) // a large transaction's records are not kept
+		x.slabs = x.slabs[:1]
 	}
-	x.slabs, x.used = x.slabs[:min(len(x.slabs), 1)], 0
+	x.used = 0
 	x.arena = make([]byte, 0, min(cap(x.arena), 8<<20)) // the client may still hold the old one
 	clear(x.parts)
 	x.parts = x.parts[:0]
