@@ -75,8 +75,12 @@ func (r *resolver) freshness(s *monitorSpec, m *Monitor) {
 			continue
 		}
 		out := Freshness{Source: src, By: r.fieldIndex(f.By, src), Stream: f.AsOf.V == "stream"}
-		if out.By >= 0 && src.Schema[out.By].Type != feature.String {
-			r.errorf(f.By.Pos, "freshness.by must be a string; field %q of source %s is a %s", f.By.V, src.Name, src.Schema[out.By].Type)
+		if out.By >= 0 {
+			switch t := src.Schema[out.By].Type; t {
+			case feature.String, feature.Null: // Null: not known
+			default:
+				r.errorf(f.By.Pos, "freshness.by must be a string; field %q of source %s is a %s", f.By.V, src.Name, t)
+			}
 		}
 		if out.Stream && !f.By.Set {
 			r.errorf(f.AsOf.Pos, "as_of: stream measures by the newest event of the source, which is never old: name a field in by")

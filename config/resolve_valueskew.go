@@ -38,7 +38,7 @@ func (r *resolver) lookup(s *modelSpec, m *Model) {
 	if !compared && len(s.Inferences.Entities) == 0 {
 		return
 	}
-	fields, known := map[string]At[string]{}, []string{}
+	fields, known, unknown := map[string]At[string]{}, []string{}, false
 	seen := names{kind: "join key"}
 	for _, e := range s.Inferences.Entities {
 		if seen.add(r.issues, e.JoinKey) {
@@ -46,6 +46,10 @@ func (r *resolver) lookup(s *modelSpec, m *Model) {
 		}
 	}
 	for _, f := range m.Service.Features {
+		if f.View.Entity == nil { // a mistake that has been told
+			unknown = true
+			continue
+		}
 		for _, k := range f.View.Entity.JoinKeys {
 			if i := slices.IndexFunc(m.JoinKeys, func(o ModelKey) bool { return o.Name == k.Name }); i >= 0 {
 				if m.JoinKeys[i].Type != k.Type {
@@ -62,7 +66,7 @@ func (r *resolver) lookup(s *modelSpec, m *Model) {
 		}
 	}
 	for _, e := range s.Inferences.Entities {
-		if e.JoinKey.Set && !slices.Contains(known, e.JoinKey.V) {
+		if e.JoinKey.Set && !unknown && !slices.Contains(known, e.JoinKey.V) {
 			r.errorf(e.JoinKey.Pos, "no feature of service %s has a join key %q%s", m.Service.Name, e.JoinKey.V, spell.Suggest(e.JoinKey.V, known))
 		}
 	}

@@ -74,7 +74,10 @@ func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request, deadline time
 	size := r.ContentLength
 	if r.Header.Get("Content-Encoding") == "gzip" {
 		z, err := gzip.NewReader(in)
-		if err != nil {
+		switch {
+		case errors.Is(err, gzip.ErrHeader), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			return nil, refuse(http.StatusBadRequest, "the body is not gzip, as its header Content-Encoding says; nothing of this request was taken")
+		case err != nil:
 			return nil, g.bodyError(err)
 		}
 		in, size = z, -1
@@ -138,9 +141,6 @@ func (g *Gateway) bodyError(err error) *answer {
 		return g.bodyTooLarge()
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return refuse(http.StatusRequestTimeout, "the body did not arrive within "+g.opts.Timeout.String()+"; nothing of this request was taken")
-	}
-	if errors.Is(err, gzip.ErrHeader) {
-		return refuse(http.StatusBadRequest, "the body is not gzip, as its header Content-Encoding says; nothing of this request was taken")
 	}
 	return refuse(http.StatusBadRequest, "read the body: "+err.Error()+"; nothing of this request was taken")
 }

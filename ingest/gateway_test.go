@@ -194,6 +194,8 @@ func TestGatewayRefusesRequests(t *testing.T) {
 	post(400, "expected a comma or ']'", "["+event("AA"), "Content-Type", js)
 	post(400, "unexpected data", "["+event("AA")+"] x", "Content-Type", js)
 	post(400, "the body is not gzip, as its header", event("AA"), "Content-Encoding", "gzip")
+	post(400, "the body is not gzip", "{}", "Content-Encoding", "gzip")
+	post(400, "the body is not gzip", "", "Content-Encoding", "gzip")
 	post(400, "unexpected EOF", zip(event("AA"))[:20], "Content-Encoding", "gzip")
 	post(413, "more than 3 records", "[{},{},{},{}]", "Content-Type", js)
 	post(413, "more than 3 records", "{}\n{}\n{}\n{}", "Content-Type", lines)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,15 +13,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/freshet-io/freshet/internal/kafka"
 )
 
-// The timeouts of a session. A dead instance's partitions are taken over after sessionTimeout; its open transaction is
-// aborted by the broker after transactionTimeout, or at once when the instance comes back under its name.
-const (
-	sessionTimeout     = 10 * time.Second // unless the connection's definition says otherwise
-	heartbeatInterval  = 2 * time.Second
-	transactionTimeout = 30 * time.Second
-)
+// transactionTimeout is after how long the broker aborts a dead instance's open transaction, unless the instance comes back
+// under its name before.
+const transactionTimeout = 30 * time.Second
 
 // session is a transactional group session whose callbacks only pause and set flags (R8). Its user calls everything
 // from one goroutine (R2).
@@ -69,7 +68,7 @@ func openSession(ctx context.Context, o sessionOptions) (*session, error) {
 	s := &session{missing: map[topicPartition]error{}}
 	s.mu.gained, s.mu.awaited = map[topicPartition]bool{}, map[topicPartition]time.Time{}
 	made := make(chan struct{}) // s.cl is set; callbacks may come before the constructor returns
-	opts := append([]kgo.Opt{kgo.SessionTimeout(sessionTimeout), kgo.HeartbeatInterval(heartbeatInterval)}, o.client...)
+	opts := slices.Concat(kafka.GroupOptions(0), o.client)
 	opts = append(opts,
 		kgo.ConsumerGroup(o.group),
 		kgo.ConsumeTopics(o.topics...),

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/freshet-io/freshet/config"
+	"github.com/freshet-io/freshet/internal/kafka"
 	"github.com/freshet-io/freshet/internal/valueskew"
 	"github.com/freshet-io/freshet/monitors/alert"
 	"github.com/freshet-io/freshet/monitors/topics"
@@ -96,7 +97,7 @@ func NewValueSkew(o ValueSkewOptions) *ValueSkew {
 // Run works until ctx is done. What it had under way is done again by whoever is next.
 func (v *ValueSkew) Run(ctx context.Context) error {
 	var err error
-	v.cl, err = kgo.NewClient(slices.Concat(v.Client, []kgo.Opt{
+	v.cl, err = kgo.NewClient(slices.Concat(kafka.GroupOptions(0), v.Client, []kgo.Opt{
 		kgo.ConsumerGroup(v.Plane.Prefix + "value_skew"),
 		kgo.ConsumeTopics(topics.Name(v.Plane, topics.Scores)),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),

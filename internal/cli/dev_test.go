@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -55,13 +56,14 @@ func dev(t *testing.T, plane, data string) (at struct{ HTTP string }, stop func(
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
-	return at, func() {
-		t.Helper()
+	stop = sync.OnceFunc(func() {
 		cancel()
 		if code := <-ended; code != exitOK {
 			t.Errorf("exit %d: %s", code, stderr.String())
 		}
-	}
+	})
+	t.Cleanup(stop)
+	return at, stop
 }
 
 // TestDevGoesOnWhereItStopped: what was sent and what was made of it outlive the process, and its events are in files unasked.
@@ -103,7 +105,7 @@ func TestDevGoesOnWhereItStopped(t *testing.T) {
 	send(`{"driver":"ana","fare":30,"at":"2026-01-05T12:00:00Z"}`)
 	await("42.5")
 	files := func() []string {
-		names, err := filepath.Glob(filepath.Join(data, "parquet", "*rides*", "dt=2026-01-05", "*.parquet"))
+		names, err := filepath.Glob(filepath.Join(data, "parquet", "events_rides", "dt=2026-01-05", "*.parquet"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -224,7 +224,8 @@ func (b *backtest) run(plane *config.Plane, name string) error {
 
 // checkThreshold refuses a threshold that no distance of the monitor can reach.
 func (b *backtest) checkThreshold(mon *config.Monitor) error {
-	if b.flags.threshold < 1 || !slices.ContainsFunc(mon.Columns, func(w config.Watched) bool { return config.Bounded(w.Method) }) {
+	reached := func(w config.Watched) bool { return !config.Bounded(w.Method) }
+	if b.flags.threshold < 1 || len(mon.Columns) == 0 || slices.ContainsFunc(mon.Columns, reached) {
 		return nil
 	}
 	return errors.New("--threshold must be below 1, which a distance of this monitor never exceeds")
@@ -376,7 +377,7 @@ func (b *backtest) print() error {
 	for v, n := range r.Strays {
 		fmt.Fprintf(w, "%s of version %q have no baseline and were not judged.\n", plural(int(n), "inference", "inferences"), v)
 	}
-	if !slices.ContainsFunc(r.Columns, func(c pastColumn) bool { return c.Windows > 0 }) {
+	if len(r.Columns) > 0 && !slices.ContainsFunc(r.Columns, func(c pastColumn) bool { return c.Windows > 0 }) {
 		fmt.Fprintf(w, "No window was judged: all had fewer inferences than %s.\n", thousands(int64(b.minSample)))
 	}
 	if len(r.Episodes) > 0 {

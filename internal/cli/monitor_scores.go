@@ -213,7 +213,7 @@ func ordered(by map[scoreWindow][]watch.Score) (out []watch.Score) {
 // notJudged says what to look at where there are no scores.
 func notJudged(f scoreFilter) error {
 	if f.slice != "" && f.slice != "all" && f.slice != "none" {
-		return fmt.Errorf("no scores of the slice %q: those that there are have it as \"monitor scores --slice all\" prints it", f.slice)
+		return fmt.Errorf("no scores of the slice %q: name it as \"monitor scores --slice all\" prints it, if that prints any (freshet monitor list says which monitors have judged a window)", f.slice)
 	}
 	return errors.New("no window has been judged: is a process with the role monitor running, has the baseline been made, and are there inferences? (freshet monitor list)")
 }

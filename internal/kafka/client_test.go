@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -334,5 +335,25 @@ func TestLoggerLevels(t *testing.T) {
 		if shown := strings.Contains(out.String(), "metadata updated"); shown != (tc.level == slog.LevelDebug) {
 			t.Errorf("at %s: client information shown: %v", tc.level, shown)
 		}
+	}
+}
+
+// A dead member's partitions are another's after the definition's timeout, and a living one hears of rebalances soon.
+func TestGroupOptions(t *testing.T) {
+	for given, want := range map[time.Duration][2]time.Duration{
+		0: {10 * time.Second, 2 * time.Second}, 3 * time.Second: {3 * time.Second, 600 * time.Millisecond}, 10 * time.Minute: {10 * time.Minute, 2 * time.Second},
+	} {
+		opts, err := kafka.Options(config.Kafka{Brokers: []string{"localhost:9092"}, SessionTimeout: given}, "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		cl, err := kgo.NewClient(slices.Concat(kafka.GroupOptions(0), opts, []kgo.Opt{kgo.ConsumerGroup("g"), kgo.ConsumeTopics("t")})...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := [2]any{cl.OptValue(kgo.SessionTimeout), cl.OptValue(kgo.HeartbeatInterval)}; got != [2]any{want[0], want[1]} {
+			t.Errorf("%s: timeout and heartbeat %v, want %v", given, got, want)
+		}
+		cl.Close()
 	}
 }

@@ -70,6 +70,12 @@ func TestLevel(t *testing.T) {
 // The level is the one that halving the interval finds, whatever the schedule is.
 func TestLevelIsTheLargestThatKeepsTheRate(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 3))
+	for _, rate := range []float64{5e-324, 1e-310, 1e-300} { // which no level keeps, or hardly one
+		s := Schedule{FalseAlarms: rate, Evaluations: 2.592e6, Windows: 100, Shared: 0.5}
+		if got, err := s.Level(); err != nil || got <= 0 || got > LargestLevel || s.episodes(got) > max(rate, 1e-280) {
+			t.Errorf("a rate of %g: level %g, %v", rate, got, err)
+		}
+	}
 	for i := range 30 {
 		s := Schedule{
 			FalseAlarms: math.Exp(35*rng.Float64() - 30), Evaluations: 1 + 1e6*rng.Float64(), Step: []float64{0, 1, 1. / 12, 1. / 60}[rng.IntN(4)],

@@ -53,7 +53,7 @@ const closeEnough = 1e-12
 // logarithm of the level, so that a dozen steps of the false position method (as Illinois has it) find what bisection needs
 // fifty for; an evaluation is an integral. Rates that underflow have no logarithm: there the interval is halved.
 func (s Schedule) solve() float64 {
-	over := func(x float64) float64 { return math.Log(s.episodes(math.Exp(x)) / s.FalseAlarms) }
+	over := func(x float64) float64 { return math.Log(s.episodes(math.Exp(x))) - math.Log(s.FalseAlarms) }
 	low, high := math.Log(1e-300), math.Log(LargestLevel)
 	below, above := over(low), over(high)
 	if below > 0 {

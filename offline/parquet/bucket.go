@@ -101,8 +101,8 @@ func (b *bucket) open(ctx context.Context, name string, size int64) (source, err
 	return o, nil
 }
 
-// bucketObject is a source in a bucket: in memory if it is small, else read by ranges. Objects are never changed under their
-// name but by equal ones, so that ranges of different requests fit together.
+// bucketObject is a source in a bucket: in memory if it is small, else read by ranges. Objects of ranges that count are never
+// changed under their name but by equal ones, so that ranges of different requests fit together.
 type bucketObject struct {
 	bucket  *bucket
 	ctx     context.Context // of whoever opened it: io.ReaderAt has none

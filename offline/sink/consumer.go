@@ -14,18 +14,18 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/freshet-io/freshet/ingest"
+	"github.com/freshet-io/freshet/internal/kafka"
 	"github.com/freshet-io/freshet/offline"
 )
 
 const (
-	pollRecords    = 20_000
-	pollWithin     = time.Second      // how long a poll may hold up a rebalance
-	commitWithin   = 10 * time.Second // well under the session timeout's rebalance
-	landWithin     = 5 * time.Second  // how long a partition that is taken away, or a stop, waits for its range
-	sessionTimeout = 10 * time.Second // after it a dead process's partitions are another's, unless the connection's definition says otherwise
-	commitRetry    = 200 * time.Millisecond
-	maxValues      = 1 << 20 // of a batch, which bounds its memory in the forms of a row
-	maxBatchBytes  = 24 << 20
+	pollRecords   = 20_000
+	pollWithin    = time.Second      // how long a poll may hold up a rebalance
+	commitWithin  = 10 * time.Second // well under the session timeout's rebalance
+	landWithin    = 5 * time.Second  // how long a partition that is taken away, or a stop, waits for its range
+	commitRetry   = 200 * time.Millisecond
+	maxValues     = 1 << 20 // of a batch, which bounds its memory in the forms of a row
+	maxBatchBytes = 24 << 20
 )
 
 // consumer fills one table. One goroutine polls, launches ranges and settles them; a goroutine for each range writes it; the
@@ -124,7 +124,7 @@ func (c *consumer) prepare(ctx context.Context) bool {
 }
 
 func (c *consumer) options() []kgo.Opt {
-	return slices.Concat([]kgo.Opt{kgo.SessionTimeout(sessionTimeout), kgo.HeartbeatInterval(sessionTimeout / 5)}, c.Client, []kgo.Opt{
+	return slices.Concat(kafka.GroupOptions(0), c.Client, []kgo.Opt{
 		kgo.ConsumerGroup(c.group),
 		kgo.ConsumeTopics(c.t.Source.Topic),
 		kgo.DisableAutoCommit(),

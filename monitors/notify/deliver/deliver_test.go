@@ -160,7 +160,7 @@ func (w *world) run() *process {
 	p := &process{reg: prometheus.NewRegistry()}
 	var err error
 	p.Runner, err = New(Options{
-		Plane: w.plane, Client: w.client, Logger: slog.New(slog.NewTextHandler(testWriter{w.t}, &slog.HandlerOptions{Level: slog.LevelDebug})), Registerer: p.reg, SessionTimeout: 6 * time.Second,
+		Plane: w.plane, Client: slices.Concat(w.client, kafka.GroupOptions(6*time.Second)), Logger: slog.New(slog.NewTextHandler(testWriter{w.t}, &slog.HandlerOptions{Level: slog.LevelDebug})), Registerer: p.reg,
 	})
 	if err != nil {
 		w.t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,19 +14,18 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/freshet-io/freshet/config"
+	"github.com/freshet-io/freshet/internal/kafka"
 	"github.com/freshet-io/freshet/monitors/notify"
 	"github.com/freshet-io/freshet/monitors/topics"
 )
 
-// Options are what a Runner is made of. All but SessionTimeout and Now are required.
+// Options are what a Runner is made of. All but Now are required.
 type Options struct {
 	Plane      *config.Plane
 	Client     []kgo.Opt // to reach Kafka: internal/kafka.Options
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
-	// SessionTimeout is after how long another process takes over from one that is dead; default 10 s.
-	SessionTimeout time.Duration
-	Now            func() time.Time // of the schedule of attempts; default time.Now
+	Now        func() time.Time // of the schedule of attempts; default time.Now
 }
 
 // Runner delivers a plane's alerts, or stands by while another process does.
@@ -49,9 +49,6 @@ var (
 
 // New checks the channels and returns a runner. A channel that a monitor uses and that lacks a setting is an error.
 func New(o Options) (*Runner, error) {
-	if o.SessionTimeout <= 0 {
-		o.SessionTimeout = 10 * time.Second
-	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -130,11 +127,10 @@ func (r *Runner) member(ctx context.Context) error {
 	defer fail(nil)
 	r.setTrouble(errJoining)
 	t := &tenure{runner: r, ctx: ctx, fail: fail}
-	cl, err := kgo.NewClient(append(r.Client[:len(r.Client):len(r.Client)],
+	cl, err := kgo.NewClient(slices.Concat(kafka.GroupOptions(0), r.Client, []kgo.Opt{
 		kgo.ConsumerGroup(r.group), kgo.ConsumeTopics(r.history), kgo.DisableAutoCommit(), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.SessionTimeout(r.SessionTimeout), kgo.HeartbeatInterval(r.SessionTimeout/5),
 		kgo.OnPartitionsAssigned(t.gain), kgo.OnPartitionsRevoked(t.lose), kgo.OnPartitionsLost(t.lose),
-	)...)
+	})...)
 	if err != nil {
 		return fmt.Errorf("join group %s: %w", r.group, err)
 	}
