@@ -45,8 +45,11 @@ func productions() []production {
 	}
 	slow := source{"AR(1), 0.99", func(r *rand.Rand) stream { return &autoregressive{r: r, coefficient: 0.99, at: r.NormFloat64()} }}
 	out = append(out, one(slow.name, slow))
-	live := one("AR(1), 0.9, baseline of the stream", byName["AR(1), 0.9"])
-	live.live = true
+	for _, s := range []source{byName["AR(1), 0.9"], slow, byName["2,000 Zipf entities, values last 100 rows"], byName["2,000 Zipf entities, values last 1000 rows"]} {
+		live := one(s.name+", baseline of the stream", s)
+		live.live = true
+		out = append(out, live)
+	}
 	sliding := one("AR(1), 0.9, sliding by 5 minutes", byName["AR(1), 0.9"])
 	sliding.every = 5 * time.Minute
 	row := one("AR(1), 0.9, two windows in a row", byName["AR(1), 0.9"])
@@ -55,7 +58,7 @@ func productions() []production {
 	against.against = time.Hour
 	many := one("50 correlated columns", source{})
 	many.columns = make([]source, 50)
-	return append(out, live, sliding, row, against, many)
+	return append(out, sliding, row, against, many)
 }
 
 // Production counts false episodes of monitors as they run in a plane.

@@ -305,9 +305,9 @@ func TestMessagesAreToldOnceOverRestarts(t *testing.T) {
 	p.stop()
 	w.tell(message("inputs", "ep_0", resolved))
 	w.run()
-	w.told("ep_0-firing", "ep_1-firing", "ep_0-resolved")
+	w.toldAgain("ep_0-firing", "ep_1-firing", "ep_0-resolved")
 	w.tell(message("inputs", "ep_1", resolved))
-	w.told("ep_0-firing", "ep_1-firing", "ep_0-resolved", "ep_1-resolved")
+	w.toldAgain("ep_0-firing", "ep_1-firing", "ep_0-resolved", "ep_1-resolved")
 	w.next(8)
 	eventually(t, "the group's offset", func() error {
 		got, err := kadm.NewClient(w.cl).FetchOffsets(t.Context(), "fr.notify")
@@ -423,7 +423,7 @@ func TestAResolvedFollowsItsFiring(t *testing.T) {
 	w.plane.Monitors = w.plane.Monitors[1:]
 	w.run()
 	w.tell(message("inputs", "ep_2", firing), message("inputs", "ep_1", resolved))
-	w.told("ep_1-firing", "ep_1-resolved")
+	w.toldAgain("ep_1-firing", "ep_1-resolved")
 }
 
 // A history that was deleted and begun anew is read from its beginning.
@@ -448,7 +448,7 @@ func TestAnotherHistoryIsReadFromItsBeginning(t *testing.T) {
 	t.Cleanup(cl.Close)
 	w.cl = cl
 	w.tell(message("inputs", "ep_2", firing))
-	w.told("ep_1-firing", "ep_1-resolved", "ep_2-firing")
+	w.toldAgain("ep_1-firing", "ep_1-resolved", "ep_2-firing")
 }
 
 func TestAChannelThatLacksItsSecretStopsTheStart(t *testing.T) {
