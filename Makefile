@@ -38,7 +38,7 @@ lint: ## Check formatting, vet, staticcheck and the project's own rules
 bench: ## Run the benchmarks (BENCH=regexp, PKG=./package)
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $(PKG)
 
-calibrate: ## Draw the calibration experiment anew and write docs/calibration.md; takes some 15 minutes
+calibrate: ## Draw the calibration experiment anew and write docs/calibration.md; takes more than half an hour
 	$(GO) run ./monitors/calibrate/cmd/calibrate
 
 fuzz: ## Run every fuzz target for FUZZTIME
