@@ -56,14 +56,16 @@ func (r *resolver) view(s *viewSpec) {
 		v.Where = r.condition("where", s.Where, env)
 	}
 	r.features(s, v, env)
-	if len(r.errors) == before && v.Entity != nil && v.Source != nil && len(v.Features) == len(s.Features) {
+	resolved := len(v.Features) == len(s.Features)
+	whole := resolved && v.Entity != nil && v.Source != nil
+	if whole && len(r.errors) == before {
 		r.layout(s, v)
 	}
-	if len(r.errors) == before && v.Entity != nil && v.Source != nil && len(v.Features) == len(s.Features) {
+	if whole && len(r.errors) == before {
 		v.Definition = v.describe()
 		v.Fingerprint = fingerprint(v.Definition)
 	}
-	if named && len(v.Features) == len(s.Features) { // with other mistakes services can be checked still
+	if named && resolved { // with other mistakes services can be checked still
 		r.views[v.Name] = v
 		r.plane.Views = append(r.plane.Views, v)
 	}

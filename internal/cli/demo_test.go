@@ -35,44 +35,68 @@ func (o *transcript) String() string {
 	return o.buf.String()
 }
 
+// running is a command that goes on until it is stopped.
+type running struct {
+	t              *testing.T
+	stdout, stderr transcript
+	ended          chan int
+	stop           func() // once; it has to end well
+}
+
+// start runs a command in this process, at the latest until the test ends.
+func start(t *testing.T, args ...string) *running {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	r := &running{t: t, ended: make(chan int, 1)}
+	go func() {
+		r.ended <- Run(ctx, args, Env{
+			Program: "freshet", Stdin: strings.NewReader(""), Stdout: &r.stdout, Stderr: &r.stderr, Getenv: func(string) string { return "" },
+		})
+	}()
+	r.stop = sync.OnceFunc(func() {
+		cancel()
+		if code := <-r.ended; code != exitOK {
+			t.Errorf("exit %d: %s", code, r.stderr.String())
+		}
+	})
+	t.Cleanup(r.stop)
+	return r
+}
+
+// await waits until what the command has printed is enough.
+func (r *running) await(enough func(stdout string) bool) {
+	r.t.Helper()
+	for !enough(r.stdout.String()) {
+		select {
+		case code := <-r.ended:
+			r.ended <- code // for stop
+			r.t.Fatalf("exit %d: %s", code, r.stderr.String())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
 // TestDemoCountsEveryFlightOnce runs the demo, and the commands that it prints: it fails if any entity of any view counts a flight not at all
 // or twice, with the whole year if a fault that is made on purpose is not told, and if a command does not work as it is printed.
 func TestDemoCountsEveryFlightOnce(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "report.json")
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
 	args := []string{"demo", "--report", file, "--flights", strconv.Itoa(demoFlights), "--http", "127.0.0.1:0", "--kafka", "127.0.0.1:0"}
 	page := filepath.Join(dir, "seen.html")
 	if demoFlights == 0 {
 		args = append(args, "--html", page)
 	}
-	var stdout, stderr transcript
-	ended := make(chan int, 1)
-	go func() {
-		ended <- Run(ctx, args, Env{
-			Program: "freshet", Stdin: strings.NewReader(""), Stdout: &stdout, Stderr: &stderr, Getenv: func(string) string { return "" },
-		})
-	}()
+	r := start(t, args...)
 	last := "LIMIT 5"
 	if demoFlights == 0 {
 		last = "freshet alerts list "
 	}
-	for !strings.Contains(stdout.String(), last) {
-		select {
-		case code := <-ended:
-			t.Fatalf("exit %d: %s", code, stderr.String())
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
-	checkDemo(t, stdout.String(), file)
-	tryDemo(t, dir, stdout.String())
-	cancel()
-	if code := <-ended; code != exitOK {
-		t.Errorf("exit %d: %s", code, stderr.String())
-	}
+	r.await(func(stdout string) bool { return strings.Contains(stdout, last) })
+	checkDemo(t, r.stdout.String(), file)
+	tryDemo(t, dir, r.stdout.String())
+	r.stop()
 	if demoFlights == 0 {
-		if text, err := os.ReadFile(page); err != nil || !bytes.Contains(text, []byte("distance (carrier=UA)")) || !strings.Contains(stdout.String(), "file://"+page) {
+		if text, err := os.ReadFile(page); err != nil || !bytes.Contains(text, []byte("distance (carrier=UA)")) || !strings.Contains(r.stdout.String(), "file://"+page) {
 			t.Errorf("the page that stays has %d bytes, %v", len(text), err)
 		}
 	}

@@ -1,13 +1,11 @@
 package cli
 
 import (
-	"context"
 	"encoding/json"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 )
@@ -42,28 +40,9 @@ feature_services:
 // dev runs `freshet dev` until stop, and returns where it listens.
 func dev(t *testing.T, plane, data string) (at struct{ HTTP string }, stop func()) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	var stdout, stderr transcript
-	ended := make(chan int, 1)
-	go func() {
-		args := []string{"dev", plane, "--data", data, "--kafka", "127.0.0.1:0", "--output", "json"}
-		ended <- Run(ctx, args, Env{Program: "freshet", Stdin: strings.NewReader(""), Stdout: &stdout, Stderr: &stderr, Getenv: func(string) string { return "" }})
-	}()
-	for json.Unmarshal([]byte(stdout.String()), &at) != nil {
-		select {
-		case code := <-ended:
-			t.Fatalf("exit %d: %s", code, stderr.String())
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-	stop = sync.OnceFunc(func() {
-		cancel()
-		if code := <-ended; code != exitOK {
-			t.Errorf("exit %d: %s", code, stderr.String())
-		}
-	})
-	t.Cleanup(stop)
-	return at, stop
+	r := start(t, "dev", plane, "--data", data, "--kafka", "127.0.0.1:0", "--output", "json")
+	r.await(func(stdout string) bool { return json.Unmarshal([]byte(stdout), &at) == nil })
+	return at, r.stop
 }
 
 // TestDevGoesOnWhereItStopped: what was sent and what was made of it outlive the process, and its events are in files unasked.

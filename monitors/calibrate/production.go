@@ -67,7 +67,7 @@ func (e Experiment) Production() (Table, error) {
 	t := Table{
 		Title: "False episodes in 30 days, of the monitors themselves", Decimals: 2,
 		Note: fmt.Sprintf("Configured is %.0f. The accumulator and the watch as they run in a plane, over %d months a line (a fifth of them with 50 columns): windows of an hour of %d inferences, "+
-			"a new baseline of %d rows each month, and nothing known of how the stream varies but what the panes of a window show. Significance alone decides: the threshold is next to nothing. "+
+			"a new baseline of %d rows each month, and nothing known of how the stream varies but what the panes of a window show, or what a baseline of the stream itself does. Significance alone decides: the threshold is next to nothing. "+
 			"Beside the episodes that began, those that lasted until the next evaluation and were told.", configured, e.Months, productionRows, e.Reference),
 		Columns: []string{"episodes", "standard error", "told"},
 	}
