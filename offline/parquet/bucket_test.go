@@ -113,8 +113,14 @@ func TestBucket(t *testing.T) {
 					t.Errorf("no request of kind %s came: %v", kind, g.seen)
 				}
 			}
-			if g.seen["501"] > 0 || len(g.uploads) > 0 {
-				t.Errorf("%v, and %d uploads are open", g.seen, len(g.uploads))
+			if g.seen["501"] > 0 {
+				t.Errorf("requests that are not answered here: %v", g.seen)
+			}
+			for _, u := range g.uploads {
+				// What was broken off may have begun: Cloud Storage forgets it after a week.
+				if !strings.HasSuffix(u.name, "/"+brokenOff) {
+					t.Errorf("the upload of %s is open", u.name)
+				}
 			}
 		})
 	}
@@ -166,6 +172,9 @@ func testBucket(t *testing.T, s *Store, scheme string) {
 	}
 }
 
+// brokenOff is the name of an object whose writing fails midway.
+const brokenOff = "half"
+
 // testLargeObject writes an object in pieces, which is read by ranges; one that fails midway is not there.
 func testLargeObject(t *testing.T, s *Store) {
 	content := make([]byte, wholeObject+100)
@@ -189,11 +198,11 @@ func testLargeObject(t *testing.T, s *Store) {
 		t.Error(err)
 	}
 	broken := errors.New("broken off")
-	err = s.place.create(t.Context(), "half", func(w io.Writer) error {
+	err = s.place.create(t.Context(), brokenOff, func(w io.Writer) error {
 		_, err := w.Write(content[:wholeObject/2])
 		return errors.Join(err, broken)
 	})
-	if _, openErr := s.place.open(t.Context(), "half", -1); !errors.Is(err, broken) || !errors.Is(openErr, os.ErrNotExist) {
+	if _, openErr := s.place.open(t.Context(), brokenOff, -1); !errors.Is(err, broken) || !errors.Is(openErr, os.ErrNotExist) {
 		t.Errorf("what was broken off: %v, and it is there: %v", err, openErr)
 	}
 }

@@ -28,7 +28,7 @@ type gcs struct {
 	objects map[string]*gcsObject
 	uploads map[string]*gcsUpload
 	seen    map[string]int // how often each kind of request came
-	last    int64          // generation
+	last    int64          // generation of an object, or number of an upload
 }
 
 type gcsObject struct {
@@ -100,7 +100,8 @@ func (g *gcs) upload(w http.ResponseWriter, r *http.Request, q url.Values) {
 	u := &gcsUpload{name: q.Get("name"), free: q.Get("ifGenerationMatch") == "0"}
 	if q.Get("uploadType") == "resumable" {
 		g.seen["resumable"]++
-		id := fmt.Sprint("upload", len(g.uploads))
+		g.last++
+		id := fmt.Sprint("upload", g.last)
 		g.uploads[id] = u
 		w.Header().Set("Location", "http://"+r.Host+r.URL.Path+"?uploadType=resumable&upload_id="+id)
 		return
