@@ -135,8 +135,11 @@ func (d *decoder) scalar(n ast.Node, s scalar, f field) {
 	}
 }
 
+// sequence decodes a list. One that is there without elements is not nil: what needs some says so, where a list that is missing
+// is told of as a field.
 func (d *decoder) sequence(n ast.Node, v reflect.Value, f field, depth int) {
 	if n.Type() == ast.NullType {
+		v.Set(reflect.MakeSlice(v.Type(), 0, 0))
 		return
 	}
 	seq, ok := n.(*ast.SequenceNode)
@@ -145,6 +148,7 @@ func (d *decoder) sequence(n ast.Node, v reflect.Value, f field, depth int) {
 		return
 	}
 	f.name = "an element of " + f.name
+	v.Set(reflect.MakeSlice(v.Type(), 0, len(seq.Values)))
 	for _, el := range seq.Values {
 		item := reflect.New(v.Type().Elem()).Elem()
 		d.value(el, item, f, depth+1)
@@ -171,6 +175,7 @@ func (d *decoder) mapping(n ast.Node, v reflect.Value, what string, depth int) {
 		return
 	}
 	seen := make(map[string]Pos, len(entries))
+	var misspelt []string // what unknown fields were most likely meant to be: not missing as well
 	for _, e := range entries {
 		key, pos := e.Key.GetToken().Value, d.doc.pos(e.Key)
 		i := slices.Index(names, key)
@@ -178,6 +183,9 @@ func (d *decoder) mapping(n ast.Node, v reflect.Value, what string, depth int) {
 		switch {
 		case i < 0:
 			d.is.errorf(pos, "%s has no field %q%s", what, key, spell.Suggest(key, names))
+			if meant, ok := spell.Nearest(key, names); ok {
+				misspelt = append(misspelt, meant)
+			}
 			continue
 		case dup:
 			d.is.errorf(pos, "%s is given twice; first in line %d", key, first.Line)
@@ -187,7 +195,7 @@ func (d *decoder) mapping(n ast.Node, v reflect.Value, what string, depth int) {
 		d.value(e.Value, v.Field(fields[i].index), fields[i], depth+1)
 	}
 	for _, f := range fields {
-		if _, ok := seen[f.name]; !ok && f.required {
+		if _, ok := seen[f.name]; !ok && f.required && !slices.Contains(misspelt, f.name) {
 			d.is.errorf(d.doc.pos(n), "%s has no %s", what, f.name)
 		}
 	}

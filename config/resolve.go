@@ -285,7 +285,7 @@ func (r *resolver) entity(s *entitySpec) {
 		}
 		e.JoinKeys = append(e.JoinKeys, Field{Name: k.Name.V, Type: t, Required: true})
 	}
-	if len(s.JoinKeys) == 0 && s.Name.Set {
+	if s.JoinKeys != nil && len(s.JoinKeys) == 0 && s.Name.Set {
 		r.errorf(s.Name.Pos, "entity %q has no join keys", s.Name.V)
 	}
 	if _, broken := r.entities[s.Name.V]; !broken {

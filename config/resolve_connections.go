@@ -56,7 +56,7 @@ func (r *resolver) kafka(s *kafkaSpec) *Kafka {
 			k.Brokers = append(k.Brokers, addr)
 		}
 	}
-	if len(s.Brokers) == 0 {
+	if s.Brokers != nil && len(s.Brokers) == 0 {
 		r.errorf(s.Pos, "connections.kafka names no brokers")
 	}
 	if s.SASL != nil {

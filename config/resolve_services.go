@@ -16,7 +16,7 @@ func (r *resolver) service(s *serviceSpec) {
 	}
 	before := len(r.errors)
 	svc := &Service{Name: s.Name.V}
-	if len(s.Features) == 0 && s.Name.Set {
+	if s.Features != nil && len(s.Features) == 0 && s.Name.Set {
 		r.errorf(s.Name.Pos, "feature service %q has no features", s.Name.V)
 	}
 	c := &columns{r: r, from: map[string]string{}}

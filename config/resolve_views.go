@@ -4,6 +4,7 @@ import (
 	"errors"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/freshet-io/freshet/internal/expr"
@@ -42,7 +43,7 @@ func (r *resolver) view(s *viewSpec) {
 			r.errorf(s.MaxEntityBytes.Pos, "max_entity_bytes must be from 1 to 16MiB")
 		}
 	}
-	if len(s.Features) == 0 && s.Name.Set {
+	if s.Features != nil && len(s.Features) == 0 && s.Name.Set {
 		r.errorf(s.Name.Pos, "feature view %q has no features", s.Name.V)
 	}
 	if v.Entity != nil && v.Source != nil {
@@ -57,7 +58,7 @@ func (r *resolver) view(s *viewSpec) {
 	}
 	r.features(s, v, env)
 	resolved := len(v.Features) == len(s.Features)
-	whole := resolved && v.Entity != nil && v.Source != nil
+	whole := resolved && len(v.Features) > 0 && v.Entity != nil && v.Source != nil
 	if whole && len(r.errors) == before {
 		r.layout(s, v)
 	}
@@ -179,7 +180,11 @@ func (r *resolver) feature(s *featureSpec, env *expr.Env) (Feature, bool) {
 	}
 	bad := s.Aggregate.Bad || s.Of.Bad || s.Where.Bad || s.Window.Bad || s.Q.Bad || s.N.Bad || s.K.Bad
 	if s.Aggregate.Set && !slices.Contains(feature.Aggregations(), s.Aggregate.V) {
-		r.errorf(s.Aggregate.Pos, "unknown aggregate %q%s", s.Aggregate.V, spell.Suggest(s.Aggregate.V, feature.Aggregations()))
+		meant := spell.Suggest(s.Aggregate.V, feature.Aggregations())
+		if meant == "" {
+			meant = "; aggregates are " + strings.Join(feature.Aggregations(), ", ")
+		}
+		r.errorf(s.Aggregate.Pos, "unknown aggregate %q%s", s.Aggregate.V, meant)
 	}
 	if !s.Aggregate.Set && !bad {
 		r.rowFeature(s)
@@ -261,9 +266,26 @@ func (r *resolver) layout(s *viewSpec, v *View) {
 	}
 	v.Layout = l
 	if worst, _ := l.WorstCase(); worst > v.MaxEntityBytes {
-		r.errorf(s.Name.Pos, "one entity of feature view %q can take %d bytes, more than max_entity_bytes, %d: keep fewer or shorter windows, or set max_entity_bytes: %dKiB",
-			v.Name, worst, v.MaxEntityBytes, (worst+1023)/1024)
+		r.errorf(s.Name.Pos, "one entity of feature view %q can take %d bytes, most for feature %q, and max_entity_bytes is %d: keep fewer or shorter windows, or set max_entity_bytes: %dKiB",
+			v.Name, worst, largest(spec), v.MaxEntityBytes, (worst+1023)/1024)
 	}
+}
+
+// largest returns the feature that takes the most bytes of an entity by itself.
+func largest(spec feature.LayoutSpec) string {
+	name, most := "", -1
+	for _, f := range spec.Features {
+		alone := spec
+		alone.Features = []feature.FeatureSpec{f}
+		l, err := feature.NewLayout(alone)
+		if err != nil {
+			continue // a view of the feature alone may be refused where the whole is not; another is named then
+		}
+		if worst, _ := l.WorstCase(); worst > most {
+			name, most = f.Name, worst
+		}
+	}
+	return name
 }
 
 // featureNames lists a view's features.

@@ -18,7 +18,7 @@ func (a *app) alertsShowCommand() *cobra.Command {
 		Long: `Show prints the messages of an episode with their evidence. EPISODE is its id, or the beginning of one. As JSON they are
 the CloudEvents, as they were delivered.`,
 		Example: "  freshet alerts show ep_1424f9a5f02c3afabd43aeb2ff27201e plane.yaml",
-		Args:    cobra.MinimumNArgs(1),
+		Args:    atLeast(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withMonitored(cmd.Context(), args[1:], &place, func(m *monitored) error {
 				episodes, warnings, err := m.episodes(cmd.Context())

@@ -24,7 +24,7 @@ func (a *app) applyCommand() *cobra.Command {
 		Short:   "Build what a changed definition needs, beside the running plane",
 		Long:    applyLong,
 		Example: "  freshet apply plane.yaml\n  freshet apply features/ --connections production.yaml --allow-drop",
-		Args:    cobra.MinimumNArgs(1),
+		Args:    atLeast(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.openChange(cmd, args, connections, o)
 			if err != nil {

@@ -31,7 +31,7 @@ func (a *app) backfillCommand() *cobra.Command {
 		Long:  backfillLong,
 		Example: `  freshet backfill plane.yaml --source orders --from 2023.csv --from 2024.parquet
   freshet backfill plane.yaml --source orders --from "SELECT who AS user, n, at FROM read_csv('old/*.csv')"`,
-		Args: cobra.MinimumNArgs(1),
+		Args: atLeast(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if b.Source == "" || len(from) == 0 {
 				return usageError(errors.New("name --source and at least one file or SELECT with --from"))

@@ -136,7 +136,7 @@ func (a *app) baselineDeleteCommand() *cobra.Command {
 		Use:     "delete NAME [FILE...]",
 		Short:   "Delete a baseline: what needs it is not watched any more",
 		Example: "  freshet baseline delete delays_1 plane.yaml",
-		Args:    cobra.MinimumNArgs(1),
+		Args:    atLeast(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withMonitored(cmd.Context(), args[1:], &place, func(m *monitored) error {
 				b, err := m.baseline(cmd.Context(), a, args[0])

@@ -43,7 +43,7 @@ func (a *app) baselineCreateCommand() *cobra.Command {
 		Example: `  freshet baseline create delays_1 plane.yaml --from train.parquet
   freshet baseline create delays_1 plane.yaml --from train.csv --null NA
   freshet baseline create delays_1 plane.yaml --from-topic --since 24h`,
-		Args: cobra.MinimumNArgs(1),
+		Args: atLeast(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := flags.check(cmd.Flags().Changed); err != nil {
 				return usageError(err)

@@ -22,7 +22,7 @@ func (a *app) baselineShowCommand() *cobra.Command {
 		Short: "Show a baseline's columns, or the bins of one",
 		Example: `  freshet baseline show delays_1 plane.yaml
   freshet baseline show delays_1 plane.yaml --column distance --slice carrier=UA`,
-		Args: cobra.MinimumNArgs(1),
+		Args: atLeast(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if slice != "" && column == "" {
 				return usageError(errors.New("--slice needs --column"))
@@ -94,7 +94,7 @@ func (a *app) baselineDiffCommand() *cobra.Command {
 		Long:        "Diff compares the columns of two baselines, as of two versions of a model, as 'freshet drift' compares files.",
 		Example:     "  freshet baseline diff delays_1 delays_2 plane.yaml",
 		Annotations: map[string]string{writesHTML: "yes"},
-		Args:        cobra.MinimumNArgs(2),
+		Args:        atLeast(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withMonitored(cmd.Context(), args[2:], &place, func(m *monitored) error {
 				ref, err := m.baseline(cmd.Context(), a, args[0])

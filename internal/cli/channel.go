@@ -54,7 +54,7 @@ func (a *app) channelTestCommand() *cobra.Command {
 		Short:   "Send a firing and a resolved message of a made-up episode",
 		Long:    "Test sends a firing and a resolved message of a made-up episode through a channel, once each. It needs no Kafka.",
 		Example: "  freshet channel test oncall plane.yaml",
-		Args:    cobra.MinimumNArgs(1),
+		Args:    atLeast(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			files, err := a.planeFiles(args[1:])
 			if err != nil {
@@ -216,7 +216,7 @@ func (a *app) channelReplayCommand() *cobra.Command {
 of deliveries over for a moment, so that an attempt that is under way may be made twice, under the same id.
 All channels of the definition must be complete.`,
 		Example: "  freshet channel replay oncall plane.yaml --message ep_1424f9a5f02c3afabd43aeb2ff27201e-firing\n  freshet channel replay oncall plane.yaml --all",
-		Args:    cobra.MinimumNArgs(1),
+		Args:    atLeast(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if all == (len(messages) > 0) {
 				return usageError(errors.New("say what to deliver again: --message ID, or --all"))
@@ -265,7 +265,7 @@ func (a *app) channelEnableCommand() *cobra.Command {
 		Long: `Enable lets a channel have messages again whose receiver has answered 410. What was given up stays so until it is replayed.
 It may be used while the plane runs, as replay.`,
 		Example: "  freshet channel enable oncall plane.yaml",
-		Args:    cobra.MinimumNArgs(1),
+		Args:    atLeast(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			err := a.changeDeliveries(cmd.Context(), args, &place, func(d *notify.Dispatcher) error { return d.Enable(cmd.Context(), args[0]) })
 			if err != nil {

@@ -22,7 +22,7 @@ func (a *app) checkCommand() *cobra.Command {
 		Short:   "Check a definition and print what it comes to",
 		Long:    checkLong,
 		Example: "  freshet check plane.yaml\n  freshet check features/ --connections production.yaml --output json",
-		Args:    cobra.MinimumNArgs(1),
+		Args:    atLeast(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			plane, err := a.loadPlane(args, connections)
 			if err != nil {

@@ -90,7 +90,7 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 		want string
 	}{
 		{[]string{"chekc"}, "unknown command \"chekc\""},
-		{[]string{"check"}, "requires at least 1 arg"},
+		{[]string{"check"}, "something is missing: freshet check FILE... [flags]"},
 		{[]string{"check", "--frobnicate", "x"}, "unknown flag: --frobnicate"},
 		{[]string{"version", "--output", "xml"}, "unknown --output \"xml\"; use table or json"},
 		{[]string{"version", "--log-level", "loud"}, "--log-level"},

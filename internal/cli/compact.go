@@ -29,7 +29,7 @@ func (a *app) compactCommand() *cobra.Command {
 		Short:   "Merge small Parquet files",
 		Long:    compactLong,
 		Example: "  freshet compact plane.yaml\n  freshet compact features/ --connections production.yaml --table events_orders --grace 1h",
-		Args:    cobra.MinimumNArgs(1),
+		Args:    atLeast(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if target <= 0 || grace < 0 {
 				return usageError(errors.New("--target must be more than 0 and --grace not negative"))

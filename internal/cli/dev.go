@@ -23,7 +23,7 @@ func (a *app) devCommand() *cobra.Command {
 		Short:   "Run a plane in this process, with embedded services",
 		Long:    devLong,
 		Example: "  freshet dev plane.yaml\n  freshet dev features/ --data /tmp/plane --kafka 127.0.0.1:19092",
-		Args:    cobra.MinimumNArgs(1),
+		Args:    atLeast(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			plane, err := a.loadPlane(args, connections)
 			if err != nil {

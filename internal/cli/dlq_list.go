@@ -25,7 +25,7 @@ func (a *app) dlqListCommand() *cobra.Command {
 		Example: `  freshet dlq list plane.yaml
   freshet dlq list plane.yaml --source departures --class wrong_type --since 2h
   freshet dlq list plane.yaml --summary --brokers 127.0.0.1:9092`,
-		Args: cobra.MinimumNArgs(1),
+		Args: atLeast(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if summary && !cmd.Flags().Changed("limit") {
 				flags.limit = 0

@@ -27,7 +27,7 @@ func (a *app) dlqReplayCommand() *cobra.Command {
 		Long:  dlqReplayLong,
 		Example: `  freshet dlq replay plane.yaml --source departures --class too_far_ahead --dry-run
   freshet dlq replay plane.yaml --source departures --origin flights.departures/3/1207`,
-		Args: cobra.MinimumNArgs(1),
+		Args: atLeast(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			filter, err := flags.filter(time.Now())
 			if err != nil {

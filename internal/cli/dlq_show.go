@@ -21,7 +21,7 @@ func (a *app) dlqShowCommand() *cobra.Command {
 		Use:     "show FILE... --at TOPIC/PARTITION/OFFSET",
 		Short:   "Show one dead letter whole",
 		Example: "  freshet dlq show plane.yaml --at freshet.flights.dlq.departures/0/17",
-		Args:    cobra.MinimumNArgs(1),
+		Args:    atLeast(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			where, err := ingest.ParseCoordinates(at)
 			if err != nil {

@@ -20,7 +20,7 @@ func (a *app) filesCommand() *cobra.Command {
 		Short:   "List the Parquet files of a table",
 		Long:    filesLong,
 		Example: "  freshet files events_orders plane.yaml\n  freshet files events_orders plane.yaml --parquet .freshet/parquet --output json",
-		Args:    cobra.MinimumNArgs(2),
+		Args:    atLeast(2),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			store, names, err := a.openTables(cmd.Context(), args[1:], connections, folder, args[:1])
 			if err != nil {

@@ -29,7 +29,7 @@ func (a *app) forgetCommand() *cobra.Command {
 		Long:  forgetLong,
 		Example: "  freshet forget plane.yaml --entity user=42\n" +
 			"  freshet forget plane.yaml --entity user=42 --entity 'seat=[\"12A\",7]'   # several join keys: a JSON array",
-		Args: cobra.MinimumNArgs(1),
+		Args: atLeast(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(entities) == 0 {
 				return usageError(errors.New("name what is to be forgotten with --entity"))

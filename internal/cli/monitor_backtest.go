@@ -51,7 +51,7 @@ func (a *app) monitorBacktestCommand() *cobra.Command {
 		Example: `  freshet monitor backtest delays plane.yaml --from 30d
   freshet monitor backtest delays plane.yaml --from 2026-01-01T00:00:00Z --to 2026-02-01T00:00:00Z --threshold 0.2 --for 3
   freshet monitor backtest delays plane.yaml --events inferences.parquet --baseline train.parquet`,
-		Args: cobra.MinimumNArgs(1),
+		Args: atLeast(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.backtest(cmd.Context(), args[0], args[1:], &place, flags)
 		},

@@ -32,7 +32,7 @@ func (a *app) monitorReportCommand() *cobra.Command {
 		Long: `Report writes one page of HTML that loads nothing from anywhere: a table of columns, and for each its effect over
 time and the distributions of the reference and of the last window over each other.`,
 		Example: "  freshet monitor report delays plane.yaml --html report.html\n  freshet monitor report delays plane.yaml --html day.html --column distance --slice all --windows 24",
-		Args:    cobra.MinimumNArgs(1),
+		Args:    atLeast(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if page == "" {
 				return usageError(errors.New("give the file to write: --html report.html"))

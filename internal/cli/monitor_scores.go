@@ -227,7 +227,7 @@ func (a *app) monitorScoresCommand() *cobra.Command {
 		Example: `  freshet monitor scores delays plane.yaml
   freshet monitor scores delays --kind skew --column distance --slice carrier=AA --windows 1 --until 2026-03-01T14:00:00Z
   freshet monitor scores delays plane.yaml --column distance --slice all --since 24h --windows 0 --output json`,
-		Args: cobra.MinimumNArgs(1),
+		Args: atLeast(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withMonitored(cmd.Context(), args[1:], &place, func(m *monitored) error {
 				mon, err := m.monitorNamed(args[0])

@@ -26,7 +26,7 @@ func (a *app) planCommand() *cobra.Command {
 		Short:   "Show what a changed definition would do to a running plane",
 		Long:    planLong,
 		Example: "  freshet plan plane.yaml\n  freshet plan features/ --connections production.yaml --output json",
-		Args:    cobra.MinimumNArgs(1),
+		Args:    atLeast(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.openChange(cmd, args, connections, o)
 			if err != nil {

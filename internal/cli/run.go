@@ -33,7 +33,7 @@ func (a *app) runCommand() *cobra.Command {
 		Example: `  freshet run plane.yaml
   freshet run --roles process features/ --connections production.yaml
   freshet run --roles ingest,serve features/ --connections production.yaml --log-format json`,
-		Args: cobra.MinimumNArgs(1),
+		Args: atLeast(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var named node.Roles
 			if cmd.Flags().Changed("roles") {

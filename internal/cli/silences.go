@@ -38,7 +38,7 @@ func (a *app) silenceCommand() *cobra.Command {
 		Long:  silenceLong,
 		Example: "  freshet alerts silence monitor=delays 'column=~dep_.*' plane.yaml --for 2h --comment 'airport feed is being replayed'\n" +
 			"  freshet alerts silence source=flights plane.yaml --for 1d --comment upgrade --author ann",
-		Args: cobra.MinimumNArgs(1),
+		Args: atLeast(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, files, err := newSilence(args, length, time.Now())
 			if err != nil {
@@ -233,7 +233,7 @@ func (a *app) unsilenceCommand() *cobra.Command {
 		Use:     "unsilence ID [FILE...]",
 		Short:   "End a silence",
 		Example: "  freshet alerts unsilence sil_5c0fa1b2c3d4e5f6 plane.yaml",
-		Args:    cobra.MinimumNArgs(1),
+		Args:    atLeast(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withMonitored(cmd.Context(), args[1:], &place, func(m *monitored) error {
 				silences, warnings, err := m.silences(cmd.Context())

@@ -47,7 +47,7 @@ func (a *app) sqlCommand() *cobra.Command {
 		Example: `  freshet sql "SELECT carrier, count(*) FROM events_flights GROUP BY carrier" plane.yaml
   freshet sql --csv - plane.yaml < query.sql > result.csv
   freshet sql --views plane.yaml > views.sql && duckdb -init views.sql`,
-		Args: cobra.MinimumNArgs(1),
+		Args: atLeast(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.limit < 0 {
 				return usageError(errors.New("--limit is negative"))

@@ -29,7 +29,7 @@ func (a *app) testCommand() *cobra.Command {
 		Short:   "Test monitors: inferences in, expected alerts out",
 		Long:    testLong,
 		Example: "  freshet test monitors_test.yaml\n  freshet test monitors_test.yaml --run kilometres",
-		Args:    cobra.MinimumNArgs(1),
+		Args:    atLeast(1),
 		RunE:    func(cmd *cobra.Command, args []string) error { return a.testMonitors(cmd.Context(), args, only) },
 	}
 	cmd.Flags().StringVar(&only, "run", "", "only tests whose names have this in them")

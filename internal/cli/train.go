@@ -43,7 +43,7 @@ func (a *app) trainCommand() *cobra.Command {
 		Long:  trainLong,
 		Example: `  freshet train plane.yaml --service delay_model --spine spine.csv --out train.parquet
   freshet train plane.yaml --service delay_model --spine "SELECT * FROM labels" --out clickhouse:delay_training`,
-		Args: cobra.MinimumNArgs(1),
+		Args: atLeast(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for _, flag := range []struct{ name, value string }{{"service", o.service}, {"spine", o.spine}, {"out", o.out}} {
 				if flag.value == "" {
