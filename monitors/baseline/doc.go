@@ -8,12 +8,10 @@ package baseline
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 
 	"github.com/freshet-io/freshet/internal/feature"
-	"github.com/freshet-io/freshet/monitors/drift"
 	"github.com/freshet-io/freshet/monitors/profile"
 	"github.com/freshet-io/freshet/monitors/significance"
 )
@@ -28,6 +26,8 @@ type Baseline struct {
 	Rows    uint64
 	Columns []Column
 	Slices  []Slice // in the order of field and value
+	// Variation is of what inferences the columns' dispersions are; nil if none is known.
+	Variation *Variation
 }
 
 // Column is one column of all rows.
@@ -35,8 +35,8 @@ type Column struct {
 	Name    string
 	Type    feature.Type
 	Profile *profile.Profile
-	// Dispersion is how much more the counts of all rows vary over time than those of independent rows; nil of rows that
-	// have no time.
+	// Dispersion is how much more the counts of a stream's rows, of all slices together, vary over time than those of independent
+	// rows; nil where that is not known (Baseline.Variation).
 	Dispersion *significance.Dispersion
 }
 
@@ -103,7 +103,7 @@ type Definition struct {
 // Make reads the rows and makes a baseline of them: bins from all rows, then counts of all rows and of each slice.
 func Make(d Definition, rows Rows) (*Baseline, error) {
 	b := &Baseline{Name: d.Name, Model: d.Model, Version: d.Version, Build: d.Build, From: d.From, Columns: slices.Clone(d.Columns)}
-	m := maker{b: b, fields: d.Fields, values: make([]map[string]uint64, len(d.Fields)), when: d.When, since: math.MaxInt64, till: math.MinInt64}
+	m := maker{b: b, fields: d.Fields, values: make([]map[string]uint64, len(d.Fields)), when: d.When}
 	for i := range m.values {
 		m.values[i] = map[string]uint64{}
 	}
@@ -134,7 +134,13 @@ func Make(d Definition, rows Rows) (*Baseline, error) {
 	if b.Rows != read {
 		return nil, fmt.Errorf("baseline %s: there were %d rows at first and %d at the second reading", d.Name, read, b.Rows)
 	}
-	m.disperse()
+	if m.parts != nil {
+		b.Variation = &Variation{Since: m.span.since, Until: m.span.until, Rows: b.Rows, Version: b.Version}
+		for i := range b.Columns {
+			d := m.parts.dispersion(i)
+			b.Columns[i].Dispersion = &d
+		}
+	}
 	return b, nil
 }
 
@@ -146,18 +152,15 @@ type maker struct {
 	slices   []map[string]*Slice // of each field
 	again    bool                // a second reading is needed
 
-	when        func() int64
-	since, till int64                // of the rows' times
-	parts       [][]*profile.Profile // of each column, those of parts of that time
+	when  func() int64
+	span  span   // of the rows' times
+	parts *parts // of that time; nil if nothing is to be known of them
 }
-
-// timeParts is into how many parts the time of a stream's rows is divided.
-const timeParts = 96
 
 func (m *maker) first(values, fields []feature.Value) error {
 	m.b.Rows++
 	if m.when != nil {
-		m.since, m.till = min(m.since, m.when()), max(m.till, m.when())
+		m.span.add(m.when())
 	}
 	for i := range m.builders {
 		m.builders[i].Add(&values[i])
@@ -184,15 +187,8 @@ func (m *maker) prepare() error {
 		}
 		m.again = m.again || !bb.Complete()
 	}
-	if m.when != nil && m.till-m.since >= timeParts {
-		m.again = true
-		for _, b := range bins {
-			parts := make([]*profile.Profile, timeParts)
-			for k := range parts {
-				parts[k] = profile.New(b, false)
-			}
-			m.parts = append(m.parts, parts)
-		}
+	if m.when != nil && m.span.divisible() {
+		m.again, m.parts = true, newParts(m.span, bins)
 	}
 	for i, field := range m.fields {
 		of := map[string]*Slice{}
@@ -223,12 +219,11 @@ func (m *maker) prepare() error {
 
 func (m *maker) second(values, fields []feature.Value) error {
 	m.b.Rows++
-	part := m.part()
 	for i := range values {
 		m.b.Columns[i].Profile.Add(&values[i])
-		if part >= 0 {
-			m.parts[i][part].Add(&values[i])
-		}
+	}
+	if m.parts != nil {
+		m.parts.add(m.when(), values)
 	}
 	for i := range fields {
 		if v := &fields[i]; v.Type() == feature.String {
@@ -241,27 +236,6 @@ func (m *maker) second(values, fields []feature.Value) error {
 		}
 	}
 	return nil
-}
-
-// part is which part of the rows' time the last row is of; -1 if they are not divided.
-func (m *maker) part() int {
-	if m.parts == nil {
-		return -1
-	}
-	at := min(max(m.when(), m.since), m.till)
-	return int(float64(at-m.since) / float64(m.till-m.since+1) * timeParts)
-}
-
-// disperse estimates how each column varies between the parts of the rows' time.
-func (m *maker) disperse() {
-	for i, parts := range m.parts {
-		counts := make([][]uint64, len(parts))
-		for k, p := range parts {
-			counts[k] = p.Counts.Counts()
-		}
-		d := drift.Dispersion(m.b.Columns[i].Profile.Bins(), counts)
-		m.b.Columns[i].Dispersion = &d
-	}
 }
 
 // mostFrequent returns the values that are the most frequent, in their own order.

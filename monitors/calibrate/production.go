@@ -17,6 +17,7 @@ import (
 const (
 	productionRows = 600 // of a window of an hour
 	monthHours     = 720
+	learntHours    = 24 // that a baseline of training data learns from how the stream varies
 )
 
 // production is a monitor as it runs: the accumulator and the watch themselves, over months of a stream.
@@ -27,6 +28,7 @@ type production struct {
 	against time.Duration // 0: skew
 	windows int           // disjoint windows in a row
 	live    bool          // the baseline is of the stream itself, and knows how it varies
+	learns  bool          // the baseline learns it from a day of the stream
 }
 
 func productions() []production {
@@ -49,6 +51,11 @@ func productions() []production {
 		live := one(s.name+", baseline of the stream", s)
 		live.live = true
 		out = append(out, live)
+	}
+	for _, s := range []source{byName["each value 50 times"], byName["AR(1), 0.9"], slow, byName["2,000 Zipf entities, values last 100 rows"], byName["2,000 Zipf entities, values last 1000 rows"]} {
+		learns := one(s.name+", training baseline that knows the stream", s)
+		learns.learns = true
+		out = append(out, learns)
 	}
 	sliding := one("AR(1), 0.9, sliding by 5 minutes", byName["AR(1), 0.9"])
 	sliding.every = 5 * time.Minute
@@ -147,6 +154,24 @@ func (p production) reference(model *config.Model, n int, next func(row []featur
 	})
 }
 
+// learn lets the baseline know how the stream varies, from the time after its own rows.
+func (p production) learn(b *baseline.Baseline, next func(row []feature.Value)) error {
+	width := len(p.columns)
+	rows := make([]feature.Value, learntHours*productionRows*width)
+	for i := range learntHours * productionRows {
+		next(rows[i*width : (i+1)*width])
+	}
+	_, err := b.Learn(baseline.Stream{Least: (learntHours - 1) * time.Hour, Rows: func(fn func(values []feature.Value, at int64, version string) error) error {
+		for i := range learntHours * productionRows {
+			if err := fn(rows[i*width:(i+1)*width], int64(i)*time.Hour.Microseconds()/productionRows, ""); err != nil {
+				return err
+			}
+		}
+		return nil
+	}})
+	return err
+}
+
 // watching returns the monitors of a plane's one model, and what counts for them, with their baseline.
 func watching(plane *config.Plane, b *baseline.Baseline) (*watch.Watch, *watch.Accumulator, error) {
 	model := plane.Models[0]
@@ -167,6 +192,9 @@ func (e Experiment) productionMonth(r *rand.Rand, p production, configured float
 	model := plane.Models[0]
 	next := p.open(r)
 	b, err := p.reference(model, e.Reference, next)
+	if err == nil && p.learns {
+		err = p.learn(b, next)
+	}
 	if err != nil {
 		return 0, 0, err
 	}

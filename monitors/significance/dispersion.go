@@ -13,6 +13,9 @@ type Dispersion struct {
 	// Peak is the excess kurtosis of a pane's sums times its rows: positive where a few values of long life make most of
 	// the variation. A window of n rows keeps Peak/n of it, and its tails are that much longer than a normal variable's.
 	Peak float64
+	// Unsettled says that panes varied the more the longer they were, up to the longest that there were enough of: values stay
+	// alike for a good part of the whole time or for longer, and Effect falls short of what windows of such a length show.
+	Unsettled bool
 }
 
 const (
@@ -90,6 +93,7 @@ func coarsen(panes [][]uint64, estimate func([][]uint64) Dispersion) Dispersion 
 		longer := estimate(panes)
 		if longer.Effect >= more*d.Effect {
 			d, persist = longer, true
+			d.Unsettled = len(panes)/2 < coarsest
 			continue
 		}
 		if limit := 2*longer.Effect - d.Effect; persist && limit > d.Effect {

@@ -1,0 +1,82 @@
+package baseline
+
+import (
+	"github.com/freshet-io/freshet/internal/feature"
+	"github.com/freshet-io/freshet/monitors/drift"
+	"github.com/freshet-io/freshet/monitors/profile"
+	"github.com/freshet-io/freshet/monitors/significance"
+)
+
+// timeParts is into how many parts the time of a stream's rows is divided.
+const timeParts = 96
+
+// span is the time between the first row and the last, both included, microseconds UTC. The zero span has no rows.
+type span struct {
+	since, until int64
+	rows         uint64
+}
+
+func (s *span) add(at int64) {
+	if s.rows == 0 {
+		s.since, s.until = at, at
+	}
+	s.since, s.until = min(s.since, at), max(s.until, at)
+	s.rows++
+}
+
+// divisible reports whether there is time for every part.
+func (s *span) divisible() bool { return s.rows > 0 && s.until-s.since >= timeParts }
+
+// parts are the counts of a stream's rows in parts of their time.
+type parts struct {
+	span    span
+	rows    [timeParts]uint64
+	columns [][]*profile.Profile // of each column and part
+}
+
+// newParts counts on the bins of each column.
+func newParts(s span, bins []*profile.Bins) *parts {
+	p := &parts{span: s}
+	for _, b := range bins {
+		of := make([]*profile.Profile, timeParts)
+		for k := range of {
+			of[k] = profile.New(b, false)
+		}
+		p.columns = append(p.columns, of)
+	}
+	return p
+}
+
+// add counts a row of a time; one outside of the span counts in its first or last part.
+func (p *parts) add(at int64, values []feature.Value) {
+	at = min(max(at, p.span.since), p.span.until)
+	k := int(float64(at-p.span.since) / float64(p.span.until-p.span.since+1) * timeParts)
+	p.rows[k]++
+	for i := range values {
+		p.columns[i][k].Add(&values[i])
+	}
+}
+
+// filled is how many parts have rows.
+func (p *parts) filled() (n int) {
+	for _, rows := range p.rows {
+		if rows > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// counts are those of a column by part and bin.
+func (p *parts) counts(column int) [][]uint64 {
+	out := make([][]uint64, timeParts)
+	for k, of := range p.columns[column] {
+		out[k] = of.Counts.Counts()
+	}
+	return out
+}
+
+// dispersion estimates how a column varies between the parts.
+func (p *parts) dispersion(column int) significance.Dispersion {
+	return drift.Dispersion(p.columns[column][0].Bins(), p.counts(column))
+}
