@@ -47,6 +47,15 @@ type baselineInfo struct {
 	Rows    uint64       `json:"rows"`
 	Columns []columnInfo `json:"columns,omitempty"`
 	Slices  []sliceInfo  `json:"slices,omitempty"`
+	// Variation is of what inferences it is known how rows vary over time; absent if it is not.
+	Variation *variationInfo `json:"variation,omitempty"`
+}
+
+type variationInfo struct {
+	Since      string `json:"since,omitempty"` // absent: of the baseline's own rows
+	Until      string `json:"until,omitempty"`
+	Inferences uint64 `json:"inferences,omitempty"`
+	Version    string `json:"version,omitempty"` // absent: any
 }
 
 type columnInfo struct {
@@ -58,6 +67,8 @@ type columnInfo struct {
 	Mean     *float64 `json:"mean,omitempty"`
 	Min      *float64 `json:"min,omitempty"`
 	Max      *float64 `json:"max,omitempty"`
+	// DesignEffect is for how many rows one independent one stands; absent if that is not known.
+	DesignEffect *float64 `json:"design_effect,omitempty"`
 }
 
 type sliceInfo struct {
@@ -73,10 +84,19 @@ func newBaselineInfo(b *baseline.Baseline) baselineInfo {
 		if m := c.Profile.Moments(); c.Profile.Bins().Kind() == profile.Numeric && m.N > 0 {
 			info.Mean, info.Min, info.Max = &m.Mean, &m.Min, &m.Max
 		}
+		if c.Dispersion != nil {
+			info.DesignEffect = &c.Dispersion.Effect
+		}
 		out.Columns = append(out.Columns, info)
 	}
 	for _, s := range b.Slices {
 		out.Slices = append(out.Slices, sliceInfo{s.Field, s.Value, s.Rows})
+	}
+	if v := b.Variation; v != nil {
+		out.Variation = &variationInfo{Inferences: v.Rows, Version: v.Version}
+		if v.Rows > 0 {
+			out.Variation.Since, out.Variation.Until = instant(v.Since), instant(v.Until)
+		}
 	}
 	return out
 }
@@ -197,9 +217,9 @@ func (a *app) printBaseline(b *baseline.Baseline) error {
 		return printJSON(a.Stdout, info)
 	}
 	fmt.Fprintf(a.Stdout, "%s: %s of %s, made %s\n", info.Name, plural(int(info.Rows), "row", "rows"), printable(info.From), info.Made)
-	t := newTable(left("COLUMN"), left("TYPE"), right("NULL"), right("OTHER TYPE"), right("BINS"), right("MEAN"), right("MIN"), right("MAX"))
+	t := newTable(left("COLUMN"), left("TYPE"), right("NULL"), right("OTHER TYPE"), right("BINS"), right("MEAN"), right("MIN"), right("MAX"), right("DESIGN EFFECT"))
 	for _, c := range info.Columns {
-		t.add(c.Name, c.Type, share(c.Nulls, info.Rows), share(c.Mistyped, info.Rows), strconv.Itoa(c.Bins), figure(c.Mean), figure(c.Min), figure(c.Max))
+		t.add(c.Name, c.Type, share(c.Nulls, info.Rows), share(c.Mistyped, info.Rows), strconv.Itoa(c.Bins), figure(c.Mean), figure(c.Min), figure(c.Max), effectText(c.DesignEffect))
 	}
 	if err := t.print(a.Stdout); err != nil {
 		return err
@@ -211,7 +231,15 @@ func (a *app) printBaseline(b *baseline.Baseline) error {
 	for _, f := range slices.Sorted(maps.Keys(fields)) {
 		fmt.Fprintf(a.Stdout, "slices by %s: %s\n", printable(f), printable(strings.Join(fields[f], ", ")))
 	}
-	return nil
+	_, err := fmt.Fprintln(a.Stdout, variationText(b.Variation))
+	return err
+}
+
+func effectText(effect *float64) string {
+	if effect == nil {
+		return ""
+	}
+	return strconv.FormatFloat(*effect, 'f', 1, 64)
 }
 
 // share writes a part of a whole as a percentage, nothing for none.

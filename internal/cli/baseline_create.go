@@ -21,7 +21,11 @@ make slices. Columns that are not there are named in a warning and not watched; 
 
 --from takes a .parquet or .csv file of any size (the first line names the columns; an empty field is null), or a
 SELECT, which the engine answers that 'freshet sql' asks. --from-topic takes the model's own inferences of a time instead, of
-the baseline's version where it has one.`
+the baseline's version where it has one.
+
+How much served rows depend on each other is learnt from the model's inferences of a time (--since, --until), whatever the baseline
+is made from: of the baseline's version, or of any if it has too few. --variation says what becomes of a baseline of training
+data where there are not enough: auto makes it with a warning, required makes none, off does not look at them.`
 
 // createFlags are what the command was asked.
 type createFlags struct {
@@ -29,6 +33,8 @@ type createFlags struct {
 	parquet      string // where the definition names no Parquet files
 	fromTopic    bool
 	since, until string
+	sinceGiven   bool
+	variation    string
 	rows         uint64
 	nulls        []string
 }
@@ -58,8 +64,9 @@ func (a *app) baselineCreateCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&flags.from, "from", "", "a .parquet or .csv file, or a SELECT")
 	f.BoolVar(&flags.fromTopic, "from-topic", false, "the model's inferences")
-	f.StringVar(&flags.since, "since", "24h", "with --from-topic: only inferences of this time or later: RFC 3339, or how long ago (2h, 7d)")
-	f.StringVar(&flags.until, "until", "", "with --from-topic: only inferences before this time")
+	f.StringVar(&flags.since, "since", "24h", "only inferences of this time or later: RFC 3339, or how long ago (2h, 7d)")
+	f.StringVar(&flags.until, "until", "", "only inferences before this time")
+	f.StringVar(&flags.variation, "variation", variationAuto, "whether a baseline of training data learns from inferences how rows vary over time: auto, required or off")
 	f.Uint64Var(&flags.rows, "rows", 0, "at most so many rows, the first; 0 for all")
 	f.StringSliceVar(&flags.nulls, "null", nil, "texts that are null in a CSV file, besides nothing: NA,NULL")
 	return cmd
@@ -69,9 +76,14 @@ func (f *createFlags) check(given func(string) bool) error {
 	switch {
 	case (f.from == "") == !f.fromTopic:
 		return errors.New("give one of --from and --from-topic")
-	case !f.fromTopic && (given("since") || given("until")):
-		return errors.New("--since and --until are for --from-topic")
+	case f.variation != variationAuto && f.variation != variationRequired && f.variation != variationOff:
+		return fmt.Errorf("--variation %q is none of auto, required and off", f.variation)
+	case f.fromTopic && given("variation"):
+		return errors.New("--variation is for --from: a baseline of inferences knows how they vary")
+	case !f.fromTopic && f.variation == variationOff && (given("since") || given("until")):
+		return errors.New("--since and --until say which inferences are read, and --variation off reads none")
 	}
+	f.sinceGiven = given("since")
 	return nil
 }
 
@@ -112,6 +124,10 @@ func (a *app) createBaseline(ctx context.Context, m *monitored, name string, f c
 		return err
 	}
 	a.warn(append(otherTypes(b), tooFewRows(m.plane, def, b)...))
+	if warnings, err = a.learnVariation(ctx, m, def, b, f); err != nil {
+		return err
+	}
+	a.warn(warnings)
 	records, err := baseline.Records(b)
 	if err != nil {
 		return err
@@ -126,14 +142,8 @@ func (a *app) createBaseline(ctx context.Context, m *monitored, name string, f c
 func (a *app) rowsOf(ctx context.Context, m *monitored, def *config.Baseline, source *rowSource, f createFlags, d *baseline.Definition) (rows baselineRows, after func() []string, err error) {
 	if f.fromTopic {
 		r := &inferenceRows{ctx: ctx, opts: m.opts, model: def.Model, version: def.Version, limit: f.rows}
-		now := time.Now()
-		if r.since, err = parseWhen(f.since, now); err != nil {
-			return nil, nil, usageError(fmt.Errorf("--since: %w", err))
-		}
-		if f.until != "" {
-			if r.until, err = parseWhen(f.until, now); err != nil {
-				return nil, nil, usageError(fmt.Errorf("--until: %w", err))
-			}
+		if err := r.within(f, time.Now()); err != nil {
+			return nil, nil, err
 		}
 		records, err := r.find(m.client)
 		if err != nil {

@@ -91,7 +91,7 @@ func (a *app) baselineDiffCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:         "diff A B [FILE...]",
 		Short:       "Compare two baselines column by column",
-		Long:        "Diff compares the columns of two baselines, as of two versions of a model, as 'freshet drift' compares files.",
+		Long:        "Diff compares the columns of two baselines, as of two versions of a model, as 'freshet drift' compares files. Rows count for as\nmany independent ones as each baseline knows; without that, as independent.",
 		Example:     "  freshet baseline diff delays_1 delays_2 plane.yaml",
 		Annotations: map[string]string{writesHTML: "yes"},
 		Args:        atLeast(2),
@@ -135,8 +135,11 @@ func compareBaselines(ref, cur *baseline.Baseline) (*files.Comparison, error) {
 			c.Outcome, c.NCur = drift.TypeChanged, cur.Columns[at].Profile.Rows()
 			c.Notes = []string{fmt.Sprintf("%s in %s, %s in %s", r.Type, ref.Name, cur.Columns[at].Type, cur.Name)}
 		default:
-			if c, err = judge.Column(r.Name, drift.Side{Profile: r.Profile}, drift.Side{Profile: cur.Columns[at].Profile}, o); err != nil {
+			if c, err = judge.Column(r.Name, drift.Side{Profile: r.Profile, Known: r.Dispersion}, drift.Side{Profile: cur.Columns[at].Profile, Known: cur.Columns[at].Dispersion}, o); err != nil {
 				return nil, err
+			}
+			if r.Dispersion != nil || cur.Columns[at].Dispersion != nil {
+				c.Notes = append(c.Notes, knownText(ref, r), knownText(cur, cur.Columns[at]))
 			}
 		}
 		out.Columns = append(out.Columns, c)
@@ -150,4 +153,12 @@ func compareBaselines(ref, cur *baseline.Baseline) (*files.Comparison, error) {
 	}
 	drift.Family(out.Columns, out.Alpha)
 	return out, nil
+}
+
+// knownText says what a baseline knows of how a column's rows vary.
+func knownText(b *baseline.Baseline, c baseline.Column) string {
+	if c.Dispersion == nil {
+		return b.Name + ": how rows vary over time is not known"
+	}
+	return fmt.Sprintf("%s: %s, design effect %s", b.Name, variationText(b.Variation), effectText(&c.Dispersion.Effect))
 }

@@ -142,7 +142,11 @@ func TestBaselineMistakes(t *testing.T) {
 	}{
 		{[]string{"create", "scorer_1", s.plane, "--from", ragged}, exitFailure, "freshet: " + ragged + ": row 2 has 1 fields, not 2"},
 		{[]string{"create", "scorer_1", s.plane}, exitUsage, "give one of --from and --from-topic"},
-		{[]string{"create", "scorer_1", s.plane, "--from", csv, "--since", "2h"}, exitUsage, "--since and --until are for --from-topic"},
+		{[]string{"create", "scorer_1", s.plane, "--from", csv, "--since", "2h", "--variation", "off"}, exitUsage, "--since and --until say which inferences are read, and --variation off reads none"},
+		{[]string{"create", "scorer_1", s.plane, "--from", csv, "--variation", "on"}, exitUsage, `--variation "on" is none of auto, required and off`},
+		{[]string{"create", "scorer_1", s.plane, "--from-topic", "--variation", "required"}, exitUsage, "--variation is for --from: a baseline of inferences knows how they vary"},
+		{[]string{"create", "scorer_1", s.plane, "--from", csv, "--since", "soon"}, exitUsage, `--since: "soon" is neither`},
+		{[]string{"create", "scorer_1", s.plane, "--from", csv, "--variation", "required"}, exitFailure, "--variation required: of scores since "},
 		{[]string{"create", "scorer_3", s.plane, "--from", csv}, exitNotFound, `no baseline "scorer_3" in the definition; did you mean "scorer_`},
 		{[]string{"create", "scorer_1", s.plane, "--from", empty}, exitFailure, "none.csv: it has none of the model's columns (spend_1d, orders_1d, last_country, prediction)"},
 		{[]string{"create", "scorer_1", s.plane, "--from", "absent.csv"}, exitNotFound, "absent.csv"},

@@ -28,7 +28,9 @@ type inferenceRows struct {
 	seen         func(records int64)
 	spans        map[int32]kafka.Span
 
-	at int64 // time of the row that was given last
+	// Of the row that was given last.
+	at int64  // its time
+	of string // its version
 
 	// Of the last reading.
 	unreadable, otherVersion uint64
@@ -36,6 +38,19 @@ type inferenceRows struct {
 
 // aheadOfStamp is how much later than its Kafka timestamp an inference may say that it happened.
 const aheadOfStamp = time.Hour
+
+// within reads of what time the inferences are.
+func (r *inferenceRows) within(f createFlags, now time.Time) (err error) {
+	if r.since, err = parseWhen(f.since, now); err != nil {
+		return usageError(fmt.Errorf("--since: %w", err))
+	}
+	if f.until != "" {
+		if r.until, err = parseWhen(f.until, now); err != nil {
+			return usageError(fmt.Errorf("--until: %w", err))
+		}
+	}
+	return nil
+}
 
 // find fixes what is read and returns how many records that is.
 func (r *inferenceRows) find(client *kgo.Client) (records int64, err error) {
@@ -120,11 +135,11 @@ func (r *inferenceRows) wanted(rd *ingest.Reader, rec *kgo.Record, row []feature
 	if at < r.since.UnixMicro() || !r.until.IsZero() && at >= r.until.UnixMicro() {
 		return 0, false
 	}
-	version := ""
+	r.of = ""
 	if v := r.model.Version; v >= 0 && row[v].Type() == feature.String {
-		version = row[v].Str()
+		r.of = row[v].Str()
 	}
-	if r.version != "" && version != r.version {
+	if r.version != "" && r.of != r.version {
 		r.otherVersion++
 		return 0, false
 	}

@@ -67,16 +67,22 @@ func (p *parts) filled() (n int) {
 	return n
 }
 
-// counts are those of a column by part and bin.
-func (p *parts) counts(column int) [][]uint64 {
-	out := make([][]uint64, timeParts)
-	for k, of := range p.columns[column] {
-		out[k] = of.Counts.Counts()
+// total is a column's rows of all parts.
+func (p *parts) total(column int) (*profile.Profile, error) {
+	all := profile.New(p.columns[column][0].Bins(), false)
+	for _, of := range p.columns[column] {
+		if err := all.Merge(of); err != nil {
+			return nil, err
+		}
 	}
-	return out
+	return all, nil
 }
 
 // dispersion estimates how a column varies between the parts.
 func (p *parts) dispersion(column int) significance.Dispersion {
-	return drift.Dispersion(p.columns[column][0].Bins(), p.counts(column))
+	counts := make([][]uint64, timeParts)
+	for k, of := range p.columns[column] {
+		counts[k] = of.Counts.Counts()
+	}
+	return drift.Dispersion(p.columns[column][0].Bins(), counts)
 }

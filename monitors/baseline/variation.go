@@ -6,7 +6,10 @@ import (
 	"time"
 
 	"github.com/freshet-io/freshet/internal/feature"
+	"github.com/freshet-io/freshet/monitors/distance"
+	"github.com/freshet-io/freshet/monitors/drift"
 	"github.com/freshet-io/freshet/monitors/profile"
+	"github.com/freshet-io/freshet/monitors/significance"
 )
 
 // Variation says of what inferences it is known how the rows of a baseline's columns vary over time.
@@ -21,7 +24,7 @@ type Stream struct {
 	// Rows gives every inference of a time to fn: a value for each of the baseline's columns, its event time in microseconds UTC
 	// and the version of the model. It is called up to three times, and must give the same inferences each time.
 	Rows func(fn func(values []feature.Value, at int64, version string) error) error
-	// Least is how much time the inferences have to cover.
+	// Least is how much time the inferences have to cover, but for a hundredth: the first and the last are not at its very ends.
 	Least time.Duration
 }
 
@@ -79,7 +82,7 @@ func (b *Baseline) learn(s Stream, surveyed span, version string) (unlike []stri
 		return nil, &TooLittle{"there are no inferences"}
 	case surveyed.rows < LeastInferences:
 		return nil, &TooLittle{fmt.Sprintf("there are %d inferences, and it takes %d", surveyed.rows, LeastInferences)}
-	case covered < s.Least || !surveyed.divisible():
+	case covered < s.Least-s.Least/100 || !surveyed.divisible():
 		return nil, &TooLittle{fmt.Sprintf("%d inferences are of %s, and it takes %s", surveyed.rows, covered.Round(time.Second), s.Least)}
 	}
 	bins := make([]*profile.Bins, len(b.Columns))
@@ -101,33 +104,30 @@ func (b *Baseline) learn(s Stream, surveyed span, version string) (unlike []stri
 	}
 	b.Variation = &Variation{Since: surveyed.since, Until: surveyed.until, Rows: surveyed.rows, Version: version}
 	for i := range b.Columns {
-		c := &b.Columns[i]
-		if c.Dispersion = nil; !alike(c.Profile.Counts.Counts(), p.counts(i)) {
-			unlike = append(unlike, c.Name)
-			continue
-		}
 		d := p.dispersion(i)
-		c.Dispersion = &d
+		alike, err := b.alike(i, p, &d)
+		if err != nil {
+			return nil, err
+		}
+		if b.Columns[i].Dispersion = &d; !alike {
+			b.Columns[i].Dispersion, unlike = nil, append(unlike, b.Columns[i].Name)
+		}
 	}
 	return unlike, nil
 }
 
-// alike reports whether panes taken together share enough of a reference's distribution.
-func alike(reference []uint64, panes [][]uint64) bool {
-	together := make([]uint64, len(reference))
-	var n, ref uint64
-	for _, p := range panes {
-		for j, c := range p {
-			together[j] += c
-			n += c
-		}
+// alike reports whether a column's inferences, which vary so much, share enough of their distribution with the baseline.
+func (b *Baseline) alike(column int, p *parts, d *significance.Dispersion) (bool, error) {
+	c := &b.Columns[column]
+	all, err := p.total(column)
+	if err != nil {
+		return false, err
 	}
-	for _, c := range reference {
-		ref += c
+	var judge drift.Judge
+	compared, err := judge.Column(c.Name, drift.Side{Profile: c.Profile}, drift.Side{Profile: all, Known: d},
+		drift.Options{Methods: []drift.Asked{{Method: distance.TotalVariation, Threshold: 1 - leastAlike}}})
+	if err != nil {
+		return false, err
 	}
-	var shared float64
-	for j, c := range together {
-		shared += min(float64(c)/float64(n), float64(reference[j])/float64(ref))
-	}
-	return shared >= leastAlike
+	return compared.Scores[0].Effect <= 1-leastAlike, nil
 }
