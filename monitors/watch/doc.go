@@ -24,8 +24,8 @@
 //     changed then, the nearest earlier one in which it had not, as far as panes are kept (three windows
 //     more than `against`); if there is none, the first one after all: what has been so for so long is the new normal.
 //   - W6 State is a set of keyed records: fed to Restore in any order they give the same Watch.
-//   - W7 How much rows depend on each other is estimated from a window's own panes, or what a baseline of the live stream
-//     says of it. What lasts for a good part of a window or longer is therefore underestimated. Not from earlier windows: what
+//   - W7 How much rows depend on each other is estimated from a window's own panes, or is what the baseline knows of it, from the
+//     live stream that it was made of or has learnt from; of slices it knows nothing. Of panes, what lasts for a good part of a window or longer is therefore underestimated. Not from earlier windows: what
 //     they teach takes a feature that is served in another unit every so often for variation.
 //   - W8 Windows are judged by labels in a lane of their own, first when inferences and labels have been joined up to its end
 //     and its grace, then again, once a step at most, with a higher revision as labels come, until its end and the labels' horizon. The

@@ -274,7 +274,8 @@ func (w *Watch) compare(m *monitor, cur *sample, against earlierWindows) ([]*com
 	var out []*comparison
 	if ref := cur.reference(); m.Skew && ref != nil {
 		cmp := &comparison{series: cur.series(alert.Skew), column: cur.column, window: cur.window.Window, against: "baseline " + cur.window.baseline.Name}
-		known := cur.window.baseline.Columns[cur.at].Dispersion // if the baseline is of the live stream, it knows best how that varies
+		// If the baseline knows how the stream varies, it knows best. Its own rows are taken to depend on each other as the stream's do.
+		known := cur.window.baseline.Columns[cur.at].Dispersion
 		if cur.slice != "" {
 			known = nil
 		}

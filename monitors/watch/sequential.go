@@ -75,7 +75,7 @@ func (t *sequentialTests) play(of *sample) error {
 		Against: "baseline " + b.Name, Method: sequentialCheck, Threshold: 1, P: Number(math.NaN()), PAdjusted: Number(math.NaN()),
 	}
 	s.NRef, s.NEffRef = ref.Counts.Rows(), Number(ref.Counts.Rows())
-	if d := b.Columns[of.at].Dispersion; d != nil && d.Effect > 1 { // rows of a live stream depend on each other
+	if d := b.Columns[of.at].Dispersion; d != nil && d.Effect > 1 { // the baseline's rows are taken to depend on each other as the stream's do
 		s.NEffRef /= Number(d.Effect)
 	}
 	if seq.tests[of.at] == nil {
