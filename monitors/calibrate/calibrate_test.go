@@ -174,6 +174,26 @@ func TestMonitorsThemselvesKeepTheRate(t *testing.T) {
 	}
 }
 
+// TestATrainingBaselineThatKnowsTheStreamKeepsTheRate runs a month of busy entities, with a baseline of training data that has learnt from a day of
+// the stream how its rows vary, and with one that has not.
+func TestATrainingBaselineThatKnowsTheStreamKeepsTheRate(t *testing.T) {
+	e := small()
+	e.Reference = 10_000
+	const stream = "2,000 Zipf entities, values last 100 rows"
+	for _, p := range productions() {
+		if p.name != stream && p.name != stream+knowing {
+			continue
+		}
+		n, told, err := e.productionMonth(e.random(stream), p, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.learns && (n > 4 || told > 1) || !p.learns && n < 30 {
+			t.Errorf("%s: %d episodes, %d of them told; configured are 2", p.name, n, told)
+		}
+	}
+}
+
 // TestSequentialTestsKeepTheRate lets streams that do not change go on for five months, and shifts others.
 func TestSequentialTestsKeepTheRate(t *testing.T) {
 	e := small()

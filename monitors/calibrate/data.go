@@ -124,6 +124,20 @@ func (s *repeated) next() float64 {
 	return s.value
 }
 
+// daily serves each value more often the busier it is: 30 times in a row, less or more 20 by the time of day.
+type daily struct {
+	repeated
+	rows, day int
+}
+
+func (s *daily) next() float64 {
+	if s.left == 0 {
+		s.times = 30 + int(math.Round(20*math.Sin(2*math.Pi*float64(s.rows)/float64(s.day))))
+	}
+	s.rows++
+	return s.repeated.next()
+}
+
 // autoregressive is an AR(1) stream of variance 1.
 type autoregressive struct {
 	r               *rand.Rand

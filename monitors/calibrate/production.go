@@ -31,6 +31,9 @@ type production struct {
 	learns  bool          // the baseline learns it from a day of the stream
 }
 
+// knowing is what lines of baselines are called that have learnt of the stream.
+const knowing = ", training baseline that knows the stream"
+
 func productions() []production {
 	one := func(name string, s source) production {
 		return production{name: name, columns: []source{s}, every: time.Hour, windows: 1}
@@ -46,14 +49,18 @@ func productions() []production {
 		out = append(out, one(name, byName[name]))
 	}
 	slow := source{"AR(1), 0.99", func(r *rand.Rand) stream { return &autoregressive{r: r, coefficient: 0.99, at: r.NormFloat64()} }}
+	busy := source{"each value 10 to 50 times by the time of day", func(r *rand.Rand) stream { return &daily{repeated: repeated{r: r}, day: 24 * productionRows} }}
+	days := source{"AR(1), 0.9999, for longer than a day", func(r *rand.Rand) stream { return &autoregressive{r: r, coefficient: 0.9999, at: r.NormFloat64()} }}
 	out = append(out, one(slow.name, slow))
 	for _, s := range []source{byName["AR(1), 0.9"], slow, byName["2,000 Zipf entities, values last 100 rows"], byName["2,000 Zipf entities, values last 1000 rows"]} {
 		live := one(s.name+", baseline of the stream", s)
 		live.live = true
 		out = append(out, live)
 	}
-	for _, s := range []source{byName["each value 50 times"], byName["AR(1), 0.9"], slow, byName["2,000 Zipf entities, values last 100 rows"], byName["2,000 Zipf entities, values last 1000 rows"]} {
-		learns := one(s.name+", training baseline that knows the stream", s)
+	for _, s := range []source{
+		byName["each value 50 times"], byName["AR(1), 0.9"], slow, byName["2,000 Zipf entities, values last 100 rows"], byName["2,000 Zipf entities, values last 1000 rows"], busy, days,
+	} {
+		learns := one(s.name+knowing, s)
 		learns.learns = true
 		out = append(out, learns)
 	}
@@ -74,7 +81,7 @@ func (e Experiment) Production() (Table, error) {
 	t := Table{
 		Title: "False episodes in 30 days, of the monitors themselves", Decimals: 2,
 		Note: fmt.Sprintf("Configured is %.0f. The accumulator and the watch as they run in a plane, over %d months a line (a fifth of them with 50 columns): windows of an hour of %d inferences, "+
-			"a new baseline of %d rows each month, and nothing known of how the stream varies but what the panes of a window show, or what a baseline of the stream itself does. Significance alone decides: the threshold is next to nothing. "+
+			"a new baseline of %d rows each month, and nothing known of how the stream varies but what the panes of a window show, or what a baseline of the stream itself does, or one of training data that has learnt it from the day of the stream after its own rows. Significance alone decides: the threshold is next to nothing. "+
 			"Beside the episodes that began, those that lasted until the next evaluation and were told.", configured, e.Months, productionRows, e.Reference),
 		Columns: []string{"episodes", "standard error", "told"},
 	}
