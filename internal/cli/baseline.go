@@ -217,9 +217,17 @@ func (a *app) printBaseline(b *baseline.Baseline) error {
 		return printJSON(a.Stdout, info)
 	}
 	fmt.Fprintf(a.Stdout, "%s: %s of %s, made %s\n", info.Name, plural(int(info.Rows), "row", "rows"), printable(info.From), info.Made)
-	t := newTable(left("COLUMN"), left("TYPE"), right("NULL"), right("OTHER TYPE"), right("BINS"), right("MEAN"), right("MIN"), right("MAX"), right("DESIGN EFFECT"))
+	headings := []column{left("COLUMN"), left("TYPE"), right("NULL"), right("OTHER TYPE"), right("BINS"), right("MEAN"), right("MIN"), right("MAX")}
+	if info.Variation != nil {
+		headings = append(headings, right("DESIGN EFFECT"))
+	}
+	t := newTable(headings...)
 	for _, c := range info.Columns {
-		t.add(c.Name, c.Type, share(c.Nulls, info.Rows), share(c.Mistyped, info.Rows), strconv.Itoa(c.Bins), figure(c.Mean), figure(c.Min), figure(c.Max), effectText(c.DesignEffect))
+		cells := []string{c.Name, c.Type, share(c.Nulls, info.Rows), share(c.Mistyped, info.Rows), strconv.Itoa(c.Bins), figure(c.Mean), figure(c.Min), figure(c.Max)}
+		if info.Variation != nil {
+			cells = append(cells, effectText(c.DesignEffect))
+		}
+		t.add(cells...)
 	}
 	if err := t.print(a.Stdout); err != nil {
 		return err

@@ -116,7 +116,7 @@ func TestBaselineFromTopic(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := ok(t, "baseline", "create", "scorer_1", s.plane, "--from-topic", "--since", "1000m", "--until", "200m")
-	expect(t, r.stdout, "scorer_1: 400 rows of inferences of scores since 20", "prediction    float64", "last_country  string   100.0 %", "slices by region: eu (400)")
+	expect(t, r.stdout, "scorer_1: 400 rows of inferences of scores since 20", "prediction    float64", "last_country  string   100.0 %", "slices by region: eu (400)", "how rows vary over time is known of 400 inferences of version 1")
 	expect(t, r.stderr, "1 record cannot be read", "400 inferences are not of version 1")
 	expect(t, ok(t, "baseline", "create", "scorer_1", s.plane, "--from-topic", "--rows", "300", "--output", "json").stdout, `"rows": 300`)
 	if r := run(t, "baseline", "create", "scorer_1", s.plane, "--from-topic", "--since", "1s"); r.code != exitFailure || !strings.Contains(r.stderr, "there are no rows") {
