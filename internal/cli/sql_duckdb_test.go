@@ -164,7 +164,7 @@ func TestBaselineFromSQL(t *testing.T) {
 	r := ok(t, "baseline", "create", "scorer_1", s.plane, "--from", query, "--parquet", t.TempDir())
 	expect(t, r.stdout, "scorer_1: 3,000 rows of a query", "spend_1d      float64  10.0 %", "slices by region: eu (1,500), us (1,500)")
 	expect(t, r.stderr, "a query does not have prediction: not watched")
-	r = ok(t, "baseline", "create", "scorer_1", s.plane, "--from", "SELECT * FROM inferences_scorer WHERE region = 'eu'", "--parquet", scoredFolder(t, s))
+	r = ok(t, "baseline", "create", "scorer_1", s.plane, "--from", "SELECT * FROM inferences_scorer WHERE region = 'eu'", "--variation", "off", "--parquet", scoredFolder(t, s))
 	expect(t, r.stdout, "scorer_1: 300 rows of a query", "spend_1d      float64", "slices by region: eu (300)")
 	if r.stderr != "" {
 		t.Errorf("a table's rows are the model's: %s", r.stderr)
