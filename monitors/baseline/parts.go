@@ -1,6 +1,8 @@
 package baseline
 
 import (
+	"slices"
+
 	"github.com/freshet-io/freshet/internal/feature"
 	"github.com/freshet-io/freshet/monitors/drift"
 	"github.com/freshet-io/freshet/monitors/profile"
@@ -78,11 +80,15 @@ func (p *parts) total(column int) (*profile.Profile, error) {
 	return all, nil
 }
 
-// dispersion estimates how a column varies between the parts.
+// dispersion estimates how a column varies between the parts, and how sure that is: less where it differs by the time of day.
 func (p *parts) dispersion(column int) significance.Dispersion {
-	counts := make([][]uint64, timeParts)
+	bins, counts := p.columns[column][0].Bins(), make([][]uint64, timeParts)
 	for k, of := range p.columns[column] {
 		counts[k] = of.Counts.Counts()
 	}
-	return drift.Dispersion(p.columns[column][0].Bins(), counts)
+	var quarters []significance.Dispersion
+	for of := range slices.Chunk(counts, timeParts/4) {
+		quarters = append(quarters, drift.Dispersion(bins, of))
+	}
+	return drift.Dispersion(bins, counts).Uneven(quarters)
 }

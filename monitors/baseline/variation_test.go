@@ -158,3 +158,35 @@ func TestWhatLastsLongerThanWasSeenIsUnsettled(t *testing.T) {
 		}
 	}
 }
+
+// A stream that depends on itself more at some time of the day than at others has windows that vary more than on average: what is
+// known of it is less sure.
+func TestWhatDiffersByTheTimeOfDayIsLessSure(t *testing.T) {
+	df := func(times func(at int64) int) float64 {
+		b := trained(t)
+		_, err := b.Learn(Stream{Least: 12 * time.Hour, Rows: func(fn func(values []feature.Value, at int64, version string) error) error {
+			rng, left := rand.New(rand.NewPCG(7, 8)), 0
+			var x feature.Value
+			for i := range int64(14_400) {
+				at := i * (6 * time.Second).Microseconds()
+				if left == 0 {
+					x, left = feature.Float64Value(rng.NormFloat64()), times(at)
+				}
+				left--
+				if err := fn([]feature.Value{x, feature.BoolValue(true)}, at, "2"); err != nil {
+					return err
+				}
+			}
+			return nil
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b.Columns[0].Dispersion.DF
+	}
+	even := df(func(int64) int { return 30 })
+	uneven := df(func(at int64) int { return []int{5, 80}[at/(12*time.Hour).Microseconds()] })
+	if even < 15 || uneven > even/2 {
+		t.Errorf("%g degrees of freedom, and %g where values last longer for half of the day", even, uneven)
+	}
+}

@@ -70,6 +70,13 @@ func productions() []production {
 	row.windows = 2
 	against := one("AR(1), 0.9, drift against the hour before", byName["AR(1), 0.9"])
 	against.against = time.Hour
+	zipf := one("2,000 Zipf entities, values last 100 rows, drift against the hour before", byName["2,000 Zipf entities, values last 100 rows"])
+	zipf.against = time.Hour
+	zipfKnown := zipf
+	zipfKnown.name, zipfKnown.learns = zipf.name+knowing, true
+	arKnown := against
+	arKnown.name, arKnown.learns = against.name+knowing, true
+	out = append(out, zipf, zipfKnown, arKnown)
 	many := one("50 correlated columns", source{})
 	many.columns = make([]source, 50)
 	return append(out, sliding, row, against, many)

@@ -18,7 +18,7 @@ type Side struct {
 	// sample size is estimated from. Without any the rows are taken as independent.
 	Panes [][]uint64
 	// Known is the dispersion where it is known better, as from earlier samples of the same stream: Panes are not looked at
-	// then.
+	// then. Two sides of one stream have one.
 	Known *significance.Dispersion
 }
 
@@ -106,6 +106,9 @@ func (j *Judge) significance(c *Column, p distance.Pair, ref, cur Side) error {
 	a, b := ref.Dispersion(), cur.Dispersion()
 	in := significance.Input{Ref: p.Ref, Cur: p.Cur, Special: p.Special}
 	in.NEffRef, in.NEffCur, in.DF = significance.Sizes(float64(c.NRef), a, float64(c.NCur), b)
+	if ref.Known != nil && ref.Known == cur.Known {
+		in.NEffRef, in.NEffCur, in.DF = significance.SharedSizes(float64(c.NRef), float64(c.NCur), a)
+	}
 	test := j.tester.Numeric
 	if c.Kind == profile.Categorical {
 		test = j.tester.Categorical

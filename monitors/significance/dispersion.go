@@ -80,6 +80,46 @@ func Sizes(nRef float64, ref Dispersion, nCur float64, cur Dispersion) (nEffRef,
 	return nEffRef, nEffCur, 1 / unsure
 }
 
+// SharedSizes is Sizes of two samples of one stream, whose dispersion is one estimate.
+func SharedSizes(nRef, nCur float64, d Dispersion) (nEffRef, nEffCur, df float64) {
+	estimated := d.DF
+	d.DF = 0 // what is left is the kurtosis
+	nEffRef, nEffCur, df = Sizes(nRef, d, nCur, d)
+	if estimated == 0 {
+		return nEffRef, nEffCur, df
+	}
+	if df > 0 {
+		estimated = 1 / (1/estimated + 1/df)
+	}
+	return nEffRef, nEffCur, estimated
+}
+
+// Uneven lowers the degrees of freedom of the dispersion of a time by as much as those of its parts, each estimated by itself,
+// differ beyond chance. A stream whose rows depend on each other now more and now less has windows that vary more than on average; a
+// variance that has the squared coefficient of variation c makes of a normal variable about a Student variable of 2/c degrees.
+func (d Dispersion) Uneven(parts []Dispersion) Dispersion {
+	var n, mean, chance float64
+	for _, p := range parts {
+		if p.DF > 0 {
+			n, mean, chance = n+1, mean+p.Effect, chance+2/p.DF
+		}
+	}
+	if n < 2 || d.DF == 0 {
+		return d
+	}
+	mean, chance = mean/n, chance/n
+	var variance float64
+	for _, p := range parts {
+		if p.DF > 0 {
+			variance += (p.Effect - mean) * (p.Effect - mean) / (n - 1)
+		}
+	}
+	if c := variance/(mean*mean) - chance; c > 0 {
+		d.DF = max(1, 1/(1/d.DF+c/2))
+	}
+	return d
+}
+
 // coarsen estimates on ever longer panes while they vary more than chance makes them. Where any did, values persist
 // beyond a pane, and every length of pane falls short by about the part that their time is of it: then the last two
 // estimates are extrapolated to panes of any length.

@@ -145,3 +145,49 @@ func BenchmarkDispersion(b *testing.B) {
 		NumericDispersion(panes, 36)
 	}
 }
+
+// A dispersion that differs from part to part beyond chance is less sure, one that does so by chance alone as sure as it is.
+func TestUnevenDispersionIsLessSure(t *testing.T) {
+	whole := Dispersion{Effect: 30, DF: 40}
+	part := func(effects ...float64) (out []Dispersion) {
+		for _, e := range effects {
+			out = append(out, Dispersion{Effect: e, DF: 10})
+		}
+		return out
+	}
+	for _, c := range []struct {
+		parts []Dispersion
+		want  float64
+	}{
+		{part(30, 30, 30, 30), 40},
+		{part(22, 38, 27, 33), 40}, // two over ten degrees of freedom allow for more
+		{part(10, 50, 10, 50), 1 / (1.0/40 + (1600.0/3/900-0.2)/2)},
+		{part(1, 1, 1, 4000), 1},
+		{part(50), 40},
+		{[]Dispersion{{Effect: 1}, {Effect: 90}}, 40}, // of too little to be estimated
+	} {
+		if got := whole.Uneven(c.parts); math.Abs(got.DF-c.want) > 1e-9 || got.Effect != whole.Effect {
+			t.Errorf("of parts %v it has %g degrees of freedom, want %g", c.parts, got.DF, c.want)
+		}
+	}
+}
+
+// What two samples of one stream know of how they vary is one estimate: between two of one size it is as unsure as it is by itself,
+// where two estimates would be twice as sure.
+func TestTwoSidesOfOneStreamShareAnEstimate(t *testing.T) {
+	d := Dispersion{Effect: 20, DF: 12}
+	a, b, df := SharedSizes(600, 600, d)
+	if a != 30 || b != 30 || math.Abs(df-12) > 1e-9 {
+		t.Errorf("sizes %g and %g on %g degrees of freedom", a, b, df)
+	}
+	if _, _, two := Sizes(600, d, 600, d); math.Abs(two-24) > 1e-9 {
+		t.Errorf("two estimates have %g degrees of freedom", two)
+	}
+	d.Peak = 300
+	if _, _, peaked := SharedSizes(600, 600, d); peaked >= 12 {
+		t.Errorf("long tails leave %g degrees of freedom", peaked)
+	}
+	if _, _, known := SharedSizes(600, 600, Dispersion{Effect: 20}); known != 0 {
+		t.Errorf("of a known dispersion %g degrees of freedom", known)
+	}
+}

@@ -272,13 +272,9 @@ type earlierWindows map[int64]*window
 // compare puts a column of a slice beside the baseline and beside an earlier window.
 func (w *Watch) compare(m *monitor, cur *sample, against earlierWindows) ([]*comparison, error) {
 	var out []*comparison
+	known := cur.known()
 	if ref := cur.reference(); m.Skew && ref != nil {
 		cmp := &comparison{series: cur.series(alert.Skew), column: cur.column, window: cur.window.Window, against: "baseline " + cur.window.baseline.Name}
-		// If the baseline knows how the stream varies, it knows best. Its own rows are taken to depend on each other as the stream's do.
-		known := cur.window.baseline.Columns[cur.at].Dispersion
-		if cur.slice != "" {
-			known = nil
-		}
 		if err := w.one(m, cmp, drift.Side{Profile: ref, Known: known}, drift.Side{Profile: cur.Profile, Panes: cur.Panes, Known: known}); err != nil {
 			return nil, err
 		}
@@ -290,7 +286,7 @@ func (w *Watch) compare(m *monitor, cur *sample, against earlierWindows) ([]*com
 		if err != nil {
 			return nil, err
 		}
-		if err := w.one(m, cmp, ref.Side, cur.Side); err != nil {
+		if err := w.one(m, cmp, drift.Side{Profile: ref.Profile, Panes: ref.Panes, Known: known}, drift.Side{Profile: cur.Profile, Panes: cur.Panes, Known: known}); err != nil {
 			return nil, err
 		}
 		out = append(out, cmp)

@@ -8,6 +8,7 @@ import (
 	"github.com/freshet-io/freshet/monitors/baseline"
 	"github.com/freshet-io/freshet/monitors/drift"
 	"github.com/freshet-io/freshet/monitors/profile"
+	"github.com/freshet-io/freshet/monitors/significance"
 )
 
 // window is what was counted in a span of time on the bins of a baseline. Its panes stay encoded, and a column of a slice
@@ -91,6 +92,15 @@ func (x *window) sample(column *watched, at int, slice string) (*sample, error) 
 		s.Profile = profile.New(bins, false)
 	}
 	return s, nil
+}
+
+// known is how the column's rows vary over time, if the baseline knows it: better than the panes of a window can tell. Rows of the
+// baseline and of earlier windows are taken to depend on each other as the stream's do. Of slices it is not known.
+func (s *sample) known() *significance.Dispersion {
+	if s.slice != "" {
+		return nil
+	}
+	return s.window.baseline.Columns[s.at].Dispersion
 }
 
 // reference is what the baseline has of the column and the slice; nil if it does not have the slice.
