@@ -44,6 +44,17 @@ func driftFiles(t *testing.T) (train, same, served string) {
 	return train, same, served
 }
 
+// Of two files that share no column the rows of both are told all the same, in either format.
+func TestDriftOfFilesWithoutACommonColumn(t *testing.T) {
+	train, _, _ := driftFiles(t)
+	other := filepath.Join(t.TempDir(), "other.csv")
+	if err := os.WriteFile(other, []byte("a,b\n1,x\n,y\n3,\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, ok(t, "drift", train, other).stdout, "a         extra         -          -  -      0      3", "b         extra         -          -  -      0      3")
+	expect(t, ok(t, "drift", other, train).stdout, "carrier   extra         -          -  -      0  2,000")
+}
+
 func TestDrift(t *testing.T) {
 	train, same, served := driftFiles(t)
 	r := run(t, "drift", train, served, "--method", "jensen_shannon,ks,psi.evidently")

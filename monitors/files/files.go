@@ -182,7 +182,7 @@ func Compare(ctx context.Context, ref, cur columns.File, o Options, progress Pro
 	if err != nil {
 		return nil, err
 	}
-	current, err := profiles(ctx, reference, cur, progress)
+	current, rows, err := profiles(ctx, reference, cur, progress)
 	if err != nil {
 		return nil, err
 	}
@@ -204,15 +204,16 @@ func Compare(ctx context.Context, ref, cur columns.File, o Options, progress Pro
 		out.Columns = append(out.Columns, c)
 	}
 	if len(o.Columns) == 0 {
-		out.Columns = append(out.Columns, extra(reference, current, cur)...)
+		out.Columns = append(out.Columns, extra(reference, cur, rows)...)
 	}
 	drift.Family(out.Columns, o.Alpha)
 	return out, compatible(ctx, ref, cur, out.Columns, o, progress)
 }
 
-// profiles profiles the current file on the reference's bins; nil where it does not have the column.
-func profiles(ctx context.Context, reference []Profiled, cur columns.File, progress Progress) ([]*profile.Profile, error) {
-	out := make([]*profile.Profile, len(reference))
+// profiles profiles the current file on the reference's bins; nil where it does not have the column. It returns how many rows the
+// file has, too: where it shares no column one is read for that, unless none can be.
+func profiles(ctx context.Context, reference []Profiled, cur columns.File, progress Progress) (out []*profile.Profile, rows uint64, err error) {
+	out = make([]*profile.Profile, len(reference))
 	var wants []columns.Want
 	for i, r := range reference {
 		at := slices.IndexFunc(cur.Columns(), func(c columns.Column) bool { return c.Name == r.Name })
@@ -224,17 +225,32 @@ func profiles(ctx context.Context, reference []Profiled, cur columns.File, progr
 		text := b.Kind() == profile.Categorical && b.Type() == feature.Int64
 		wants = append(wants, columns.Want{Column: at, Type: b.Type(), Text: text, Sink: out[i]})
 	}
-	return out, cur.Read(ctx, wants, stage(progress, "current", cur, cur.Size(wants)))
-}
-
-// extra reports the columns that only the current file has. They have as many rows as those of it that were read.
-func extra(reference []Profiled, current []*profile.Profile, cur columns.File) (out []*drift.Column) {
-	var rows uint64
-	for _, p := range current {
+	if len(wants) == 0 {
+		if at := slices.IndexFunc(cur.Columns(), func(c columns.Column) bool { return c.Type != feature.Null }); at >= 0 {
+			wants = append(wants, columns.Want{Column: at, Type: cur.Columns()[at].Type, Sink: (*counter)(&rows)})
+		}
+	}
+	if err := cur.Read(ctx, wants, stage(progress, "current", cur, cur.Size(wants))); err != nil {
+		return nil, 0, err
+	}
+	for _, p := range out {
 		if p != nil {
 			rows = p.Rows()
 		}
 	}
+	return out, rows, nil
+}
+
+// counter is a columns.Sink that counts a column's rows.
+type counter uint64
+
+func (c *counter) AddFloat64s(values []float64)     { *c += counter(len(values)) }
+func (c *counter) AddString(_ string, count uint64) { *c += counter(count) }
+func (c *counter) AddNulls(n uint64)                { *c += counter(n) }
+func (c *counter) AddMistyped(n uint64)             { *c += counter(n) }
+
+// extra reports the columns that only the current file has.
+func extra(reference []Profiled, cur columns.File, rows uint64) (out []*drift.Column) {
 	for _, c := range cur.Columns() {
 		if !slices.ContainsFunc(reference, func(r Profiled) bool { return r.Name == c.Name }) {
 			out = append(out, &drift.Column{
