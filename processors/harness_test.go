@@ -96,7 +96,13 @@ const testPartitions = 4
 
 func newWorld(t *testing.T, extraSource string) *world {
 	t.Helper()
-	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.GroupMinSessionTimeout(100*time.Millisecond))
+	return newWorldOn(t, 1, extraSource)
+}
+
+// newWorldOn is newWorld with more brokers than one.
+func newWorldOn(t *testing.T, brokers int, extraSource string) *world {
+	t.Helper()
+	c, err := kfake.NewCluster(kfake.NumBrokers(brokers), kfake.GroupMinSessionTimeout(100*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -104,22 +104,6 @@ func (s *store) metaOf(t *testing.T, tp topicPartition) meta {
 	return m
 }
 
-// TestRevokesDuringATransaction has instances join one after the other while a transaction is open and long.
-func TestRevokesDuringATransaction(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, "")
-	w.plane.Processing.CommitInterval = 3 * time.Second
-	w.run(nil)
-	w.produce(100)
-	for _, name := range []string{"two", "three", "four"} {
-		w.run(func(o *Options) { o.Plane.Processing.InstanceID = name })
-		w.produce(50)
-		time.Sleep(150 * time.Millisecond)
-	}
-	w.produce(100)
-	eventually(t, "features", w.check)
-}
-
 func FuzzMeta(f *testing.F) {
 	m := meta{next: 7, streamTime: 8, views: []viewMeta{{fp: [8]byte{1}, next: 5}}}
 	f.Add(m.append(nil))
