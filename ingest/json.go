@@ -244,7 +244,7 @@ func (d *jsonDecoder) scalar(s *scanner, i int, typ feature.Type, c byte, v *fea
 	case '[':
 		return d.wrongType(i, "an array")
 	}
-	s.fail("expected a value")
+	s.noValue()
 	return s.malformed()
 }
 

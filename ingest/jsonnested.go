@@ -62,7 +62,7 @@ func (d *jsonDecoder) asIs(s *scanner, i int, v *feature.Value) *FieldError {
 			return nil
 		}
 	default:
-		s.fail("expected a value")
+		s.noValue()
 	}
 	return s.malformed()
 }

@@ -28,6 +28,17 @@ func (s *scanner) fail(problem string) bool {
 	return false
 }
 
+// noValue is what is said where none begins. What programs write for floats that JSON has no form for is named.
+func (s *scanner) noValue() bool {
+	rest := s.buf[s.pos:]
+	for _, word := range []string{"NaN", "Infinity"} {
+		if len(rest) >= len(word) && string(rest[:len(word)]) == word {
+			return s.fail("expected a value; JSON has no " + word + ", send null,")
+		}
+	}
+	return s.fail("expected a value")
+}
+
 // malformed turns the scanner's problem into a refusal.
 func (s *scanner) malformed() *FieldError {
 	return &FieldError{Class: Malformed, Reason: s.problem + " at byte " + strconv.Itoa(s.pos)}
@@ -255,7 +266,7 @@ func (s *scanner) skip(depth int) bool {
 		_, ok := s.number()
 		return ok
 	}
-	return s.fail("expected a value")
+	return s.noValue()
 }
 
 func (s *scanner) skipObject(depth int) bool {

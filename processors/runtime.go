@@ -194,7 +194,7 @@ func describe(ctx context.Context, adm *kadm.Client, names []string) (map[string
 	for _, n := range names {
 		t, err := kafka.DescribeTopic(ctx, adm, n)
 		if errors.Is(err, kafka.ErrNoTopic) {
-			return nil, fmt.Errorf("topic %q: %w; create it, or start with --create-sources", n, err)
+			return nil, fmt.Errorf("%w; create it, or start with --create-sources", err)
 		}
 		if err != nil {
 			return nil, err

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -38,11 +39,30 @@ func (n *node) addFaces() error {
 			return err
 		}
 	}
+	mux.HandleFunc("/", n.elsewhere)
 	n.addHTTP(mux, guard)
 	if lookups != nil {
 		n.addGRPC(lookups, guard)
 	}
 	return nil
+}
+
+// elsewhere answers paths that nothing is at with those that something is at.
+func (n *node) elsewhere(w http.ResponseWriter, r *http.Request) {
+	var paths []string
+	if n.Roles.Has(Ingest) {
+		paths = append(paths, "POST "+ingest.GatewayPath+"{source}")
+		if len(n.Plane.Models) > 0 {
+			paths = append(paths, "POST "+ingest.InferencesPath+"{model}", "POST "+ingest.LabelsPath+"{model}")
+		}
+	}
+	if n.Roles.Has(Serve) {
+		paths = append(paths, "POST /get-online-features", "GET /health")
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusNotFound)
+	// A client that does not read the answer is no concern of this process.
+	_ = json.NewEncoder(w).Encode(map[string]any{"error": "there is nothing at " + r.URL.Path, "paths": paths})
 }
 
 // addGateway mounts the gateway and adds its producer, which outlives the listener until Kafka has everything.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -99,7 +100,7 @@ func (o *Options) check() error {
 	case o.Roles&^AllRoles != 0 || o.Roles == 0:
 		return fmt.Errorf("roles %#x: there are no such roles", uint8(o.Roles))
 	case o.Roles.Has(Ingest|Process|Offline|Monitor) && c.Kafka == nil:
-		return errors.New("the roles ingest, process, offline and monitor need connections.kafka")
+		return errors.New("the roles ingest, process, offline and monitor need connections.kafka, in the definition or in --connections FILE; freshet dev embeds what is not named")
 	case o.Roles.Has(Monitor) && len(o.Plane.Monitors) == 0:
 		return errors.New("the role monitor needs a monitor in the definition")
 	case o.Roles.Has(Monitor) && comparesValues(o.Plane) != nil && c.ClickHouse == nil && c.Parquet == nil:
@@ -168,12 +169,12 @@ func (n *node) addKafka() error {
 			return fmt.Errorf("connect to kafka: %w", err)
 		}
 		defer cl.Close()
+		n.health.Set("kafka", pingKafka(cl, conn.Brokers))
 		reach, cancel := context.WithTimeout(ctx, reachWithin)
 		defer cancel()
 		if err := kafka.WaitReachable(reach, cl, conn.Brokers, n.Logger); err != nil {
 			return err
 		}
-		n.health.Set("kafka", pingKafka(cl))
 		ready()
 		<-ctx.Done()
 		return nil
@@ -182,10 +183,10 @@ func (n *node) addKafka() error {
 }
 
 // pingKafka is a check that holds while a broker answers.
-func pingKafka(cl *kgo.Client) func(context.Context) error {
+func pingKafka(cl *kgo.Client, brokers []string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		if err := cl.Ping(ctx); err != nil {
-			return fmt.Errorf("kafka does not answer: %w", err)
+			return fmt.Errorf("kafka at %s does not answer: %w", strings.Join(brokers, ", "), err)
 		}
 		return nil
 	}

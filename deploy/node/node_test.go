@@ -249,8 +249,41 @@ func TestTokensGuardBothFacesOfHTTP(t *testing.T) {
 	if resp, err := http.Get("http://" + p.at.HTTP + "/health"); err != nil || resp.StatusCode != http.StatusOK {
 		t.Errorf("a probe without a token: %v %v", resp, err)
 	}
+	if code, body := post(t, "http://"+p.at.HTTP+"/v1/event/sales", "", event); code != 404 || !strings.Contains(body, `"POST /v1/events/{source}"`) {
+		t.Errorf("a path that nothing is at: %d %s", code, body)
+	}
 	if err := p.stop(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestReadyzNamesTheKafkaThatIsWaitedFor, before anything else has started.
+func TestReadyzNamesTheKafkaThatIsWaitedFor(t *testing.T) {
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := parse(t)
+	p.Connections = config.Connections{Kafka: &config.Kafka{Brokers: []string{"127.0.0.1:1"}}, Redis: &config.Redis{URL: "redis://127.0.0.1:1"}}
+	p.Listen.Admin = free.Addr().String()
+	free.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- Run(ctx, Options{Plane: p, Roles: Process, Logger: slog.New(slog.DiscardHandler), Version: "test"})
+	}()
+	await(t, func() (string, bool) {
+		resp, err := http.Get("http://" + p.Listen.Admin + "/readyz")
+		if err != nil {
+			return err.Error(), false
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		return fmt.Sprint(string(body), err), strings.Contains(string(body), "kafka at 127.0.0.1:1 does not answer")
+	})
+	cancel()
+	if err := <-done; err == nil || !strings.Contains(err.Error(), "no Kafka at 127.0.0.1:1") {
+		t.Errorf("it ends with %v", err)
 	}
 }
 

@@ -126,12 +126,15 @@ func (f *dlqFilter) addFlags(cmd *cobra.Command, limit int) {
 // filter returns the selection; now is what times ago are counted from.
 func (f *dlqFilter) filter(now time.Time) (ingest.Filter, error) {
 	out := ingest.Filter{Contains: f.contains, Limit: f.limit}
+	known := make([]string, 0, 9)
+	for _, c := range ingest.Classes() {
+		known = append(known, string(c))
+	}
 	for _, name := range f.classes {
-		c := ingest.Class(name)
-		if !slices.Contains(ingest.Classes(), c) {
-			return out, usageError(fmt.Errorf("--class: unknown reason %q", name))
+		if !slices.Contains(known, name) {
+			return out, usageError(fmt.Errorf("--class: unknown reason %q; reasons are %s", name, strings.Join(known, ", ")))
 		}
-		out.Classes = append(out.Classes, c)
+		out.Classes = append(out.Classes, ingest.Class(name))
 	}
 	for _, t := range []struct {
 		flag, text string

@@ -3,6 +3,7 @@ package cli
 import (
 	"encoding/json"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"google.golang.org/grpc"
 
 	"github.com/freshet-io/freshet/config"
 	"github.com/freshet-io/freshet/internal/security"
@@ -148,6 +151,21 @@ func TestGetSaysWhenAnotherServerListens(t *testing.T) {
 	t.Cleanup(s.Close)
 	r := run(t, "get", "--server", s.URL, "--service", "m", "store=a")
 	if r.code != exitUnreachable || !strings.Contains(r.stderr, "does not answer as a feature server does (404 Not Found); is it listen.http") {
+		t.Errorf("exit %d, stderr %q", r.code, r.stderr)
+	}
+}
+
+// TestGetSaysWhenItSpeaksToGRPC: the other listener's port is the likely slip.
+func TestGetSaysWhenItSpeaksToGRPC(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := grpc.NewServer()
+	go func() { _ = s.Serve(l) }() // ends with Stop
+	t.Cleanup(s.Stop)
+	r := run(t, "get", "--server", "http://"+l.Addr().String(), "--service", "m", "store=a")
+	if r.code != exitUnreachable || !strings.Contains(r.stderr, "is it listen.grpc?") {
 		t.Errorf("exit %d, stderr %q", r.code, r.stderr)
 	}
 }

@@ -128,6 +128,9 @@ func (c *lookupClient) post(ctx context.Context, body []byte) (*lookupResponse, 
 	if err != nil && shook.Load() && !c.certified && ctx.Err() == nil {
 		err = fmt.Errorf("%w; does the server ask for a client certificate (--cert, --key)?", err)
 	}
+	if err != nil && strings.Contains(err.Error(), "malformed HTTP response") {
+		err = fmt.Errorf("%w; is it listen.grpc? this command speaks to listen.http", err)
+	}
 	if err != nil {
 		return nil, unreachable(fmt.Errorf("look features up: %w", err))
 	}

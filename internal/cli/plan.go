@@ -87,7 +87,7 @@ func printPlan(w io.Writer, p *change.Plan) error {
 		if v.Reason != "" {
 			printLines(w, "", []string{v.Reason})
 		}
-		printLines(w, "history: ", v.History)
+		printLines(w, "history: ", folded(v.History))
 		printLines(w, "GAP: ", v.Gaps)
 	}
 	for _, t := range p.Tables {
@@ -98,6 +98,31 @@ func printPlan(w io.Writer, p *change.Plan) error {
 		}
 	}
 	return nil
+}
+
+// folded joins lines of consecutive partitions that say the same: orders/0-11 from its beginning.
+func folded(lines []string) []string {
+	var out []string
+	var before, after string // the line's partition, of the last ones joined
+	first, last := -1, -1
+	for _, line := range lines {
+		topic, rest, _ := strings.Cut(line, "/")
+		number, rest, _ := strings.Cut(rest, " from ")
+		p, err := strconv.Atoi(number)
+		switch {
+		case err != nil:
+			first, last = -1, -1
+			out = append(out, line)
+			continue
+		case first >= 0 && p == last+1 && topic == before && rest == after:
+			last = p
+			out[len(out)-1] = fmt.Sprintf("%s/%d-%d from %s", topic, first, last, rest)
+			continue
+		}
+		before, after, first, last = topic, rest, p, p
+		out = append(out, line)
+	}
+	return out
 }
 
 // heads are the first lines of statements; what follows is the columns, which the definition says.

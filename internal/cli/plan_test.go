@@ -12,7 +12,7 @@ func TestAPlanSaysWhatIsToBeDone(t *testing.T) {
 	p := &change.Plan{
 		Views: []change.ViewPlan{
 			{View: "kept", Action: change.Keep, Generation: 2},
-			{View: "spend", Action: change.Create, History: []string{"orders/0 from offset 5"}, Gaps: []string{"orders/1 [0, 7)"}},
+			{View: "spend", Action: change.Create, History: []string{"orders/0 from offset 5", "orders/1 from its beginning", "orders/2 from its beginning", "orders/3 from its beginning", "orders/5 from its beginning", "clickhouse orders/1 [0, 7)"}, Gaps: []string{"orders/1 [0, 7)"}},
 			{View: "kept", Action: change.Drop, Generation: 1, Reason: "nobody's"},
 			{View: "kept", Action: change.Drop, Reason: "nobody's"},
 		},
@@ -33,6 +33,9 @@ kept          drop             0
 
 create spend
   history: orders/0 from offset 5
+  history: orders/1-3 from its beginning
+  history: orders/5 from its beginning
+  history: clickhouse orders/1 [0, 7)
   GAP: orders/1 [0, 7)
 
 drop kept

@@ -80,9 +80,9 @@ func LaunchKafka(ctx context.Context) (*KafkaServer, error) {
 }
 
 // LaunchKafkaBehind is LaunchKafka with a second listener, which tells its clients that the broker is at front:
-// a proxy there that forwards to Second sees all of their traffic.
-func LaunchKafkaBehind(ctx context.Context, front string) (*KafkaServer, error) {
-	return launchKafkaWith(ctx, kafkaListener{settings: func(plain, controller, second string) string {
+// a proxy there that forwards to Second sees all of their traffic. Further arguments are the formatter's of its folder.
+func LaunchKafkaBehind(ctx context.Context, front string, format ...string) (*KafkaServer, error) {
+	return launchKafkaWith(ctx, kafkaListener{format: format, settings: func(plain, controller, second string) string {
 		return fmt.Sprintf(kafkaBehind, plain, controller, second, front)
 	}})
 }

@@ -115,9 +115,9 @@ func StartKafka(t testing.TB) *KafkaServer {
 }
 
 // StartKafkaBehind is StartKafka with a second listener behind a proxy at front; see LaunchKafkaBehind.
-func StartKafkaBehind(t testing.TB, front string) *KafkaServer {
+func StartKafkaBehind(t testing.TB, front string, format ...string) *KafkaServer {
 	t.Helper()
-	s, err := LaunchKafkaBehind(startContext(t), front)
+	s, err := LaunchKafkaBehind(startContext(t), front, format...)
 	return ownKafka(t, s, err)
 }
 
