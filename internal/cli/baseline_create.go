@@ -109,6 +109,10 @@ func (a *app) createBaseline(ctx context.Context, m *monitored, name string, f c
 		build = max(build, old.Build+1)
 	}
 	d := baseline.Definition{Name: name, Model: def.Model.Name, Version: def.Version, Build: build}
+	l, err := newLearner(ctx, m, def, f, time.Now())
+	if err != nil {
+		return err
+	}
 	source, err := a.openRows(ctx, m.plane, f.parquet, f.from)
 	if err != nil {
 		return fmt.Errorf("--from: %w", err)
@@ -124,7 +128,7 @@ func (a *app) createBaseline(ctx context.Context, m *monitored, name string, f c
 		return err
 	}
 	a.warn(append(otherTypes(b), tooFewRows(m.plane, def, b)...))
-	if warnings, err = a.learnVariation(ctx, m, def, b, f); err != nil {
+	if warnings, err = a.learnVariation(l, b); err != nil {
 		return err
 	}
 	a.warn(warnings)

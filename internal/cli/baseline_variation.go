@@ -31,30 +31,27 @@ const (
 	mostLearnt = 5_000_000
 )
 
-// learner lets baselines of training data know how the model's inferences vary.
+// learner lets a baseline of training data know how the model's inferences vary.
 type learner struct {
 	*monitored
 	def   *config.Baseline
+	must  bool          // the baseline is not made without
 	least time.Duration // that inferences have to cover
 	most  int64         // records; 0: any number
 	rows  *inferenceRows
 }
 
-// learnVariation lets a baseline know how the rows of the model's inferences vary over time, as far as it was asked to. What it could not learn
-// it says in warnings.
-func (a *app) learnVariation(ctx context.Context, m *monitored, def *config.Baseline, b *baseline.Baseline, f createFlags) (warnings []string, err error) {
-	if f.fromTopic || f.variation == variationOff {
+// learnVariation lets a baseline know how the rows of the model's inferences vary over time. What it could not learn it says in
+// warnings. Without a learner nothing is asked for.
+func (a *app) learnVariation(l *learner, b *baseline.Baseline) (warnings []string, err error) {
+	if l == nil {
 		return nil, nil
 	}
-	l, err := newLearner(ctx, m, def, f, time.Now())
-	if err != nil {
-		return nil, err
-	}
 	unlike, err := l.learn(a, b)
-	topic := def.Model.Inferences.Topic
+	topic := l.def.Model.Inferences.Topic
 	if few := (*baseline.TooLittle)(nil); errors.As(err, &few) {
 		since := instant(l.rows.since.UnixMicro())
-		if f.variation == variationRequired {
+		if l.must {
 			return nil, fmt.Errorf("--variation required: of %s since %s %w", topic, since, few)
 		}
 		return []string{fmt.Sprintf("how rows vary over time is not known: of %s since %s %s. False episodes of inferences that depend on each other may be more than configured: "+
@@ -63,7 +60,7 @@ func (a *app) learnVariation(ctx context.Context, m *monitored, def *config.Base
 	if err != nil {
 		return nil, fmt.Errorf("read from %s how rows vary over time (--variation off does without): %w", topic, err)
 	}
-	if len(unlike) == len(b.Columns) && f.variation == variationRequired {
+	if len(unlike) == len(b.Columns) && l.must {
 		return nil, fmt.Errorf("--variation required: the inferences of %s share less than half of their distribution with the training data in every column", topic)
 	}
 	return append(l.rows.warnings(), learnt(b, unlike)...), nil
@@ -86,18 +83,20 @@ func learnt(b *baseline.Baseline, unlike []string) (warnings []string) {
 	return warnings
 }
 
-// newLearner reads the inferences of the time that was asked for, or else of the last day, or of twelve windows if that is longer.
+// newLearner reads the inferences of the time that was asked for, or else of the last day, or of twelve windows if that is longer. It
+// is nil if no inferences are to be read, or they make the baseline themselves.
 func newLearner(ctx context.Context, m *monitored, def *config.Baseline, f createFlags, now time.Time) (*learner, error) {
-	l := &learner{monitored: m, def: def, least: windowsLearnt * longestWindow(m.plane, def)}
+	if f.fromTopic || f.variation == variationOff {
+		return nil, nil
+	}
+	l := &learner{monitored: m, def: def, must: f.variation == variationRequired, least: windowsLearnt * longestWindow(m.plane, def)}
 	l.rows = &inferenceRows{ctx: ctx, opts: m.opts, model: def.Model}
 	if err := l.rows.within(f, now); err != nil {
 		return nil, err
 	}
 	if !f.sinceGiven {
 		l.most = mostLearnt
-		if until := l.until(now); until.Sub(l.rows.since) < l.least {
-			l.rows.since = until.Add(-l.least)
-		}
+		l.rows.since = l.until(now).Add(-max(24*time.Hour, l.least))
 	}
 	return l, nil
 }
@@ -109,10 +108,10 @@ func (l *learner) until(now time.Time) time.Time {
 	return l.rows.until
 }
 
-// longestWindow is the longest window that a monitor compares with a baseline.
+// longestWindow is the longest window that a monitor compares with a baseline, or with another one on its bins.
 func longestWindow(p *config.Plane, def *config.Baseline) (longest time.Duration) {
 	for _, m := range p.Monitors {
-		if m.Bins == def && m.Skew {
+		if m.Bins == def && (m.Skew || m.Against > 0) {
 			longest = max(longest, m.Size)
 		}
 	}

@@ -122,7 +122,7 @@ func TestBaselineSaysWhyItDoesNotKnowHowInferencesVary(t *testing.T) {
 		want string
 	}{
 		{"--since=1h", "inferences, and it takes 1000"},
-		{"--until=10h", "inferences, and it takes 1000"},
+		{"--until=2h --since=10h", "inferences, and it takes 1000"},
 		{"--since=2026-01-01 --until=2026-01-02", "there are no inferences"},
 	} {
 		r := ok(t, append([]string{"baseline", "create", "scorer_1", s.plane, "--from", csv}, strings.Fields(c.more)...)...)
