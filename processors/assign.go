@@ -16,6 +16,7 @@ func (m *materializer) reconcile() error {
 			m.logger.Info("task released", "task", t.name())
 			delete(m.tasks, tp)
 			t.released.Store(true)
+			m.reader.end(tp)
 			m.met.forget(t)
 			m.forgotten = append(m.forgotten, t.canaryName())
 			changed = true
@@ -33,7 +34,6 @@ func (m *materializer) reconcile() error {
 		}
 		m.tasks[tp] = t
 		changed = true
-		m.sess.pause(tp)
 		t.assignedAt = position
 		if tp.partition >= in.partitions {
 			m.stop(t, fmt.Errorf("%s: the topic had %d partitions when this plane was started: keys have moved between partitions; restart to see what to do", t.name(), in.partitions))
@@ -48,14 +48,14 @@ func (m *materializer) reconcile() error {
 	return m.requestRestore(fresh)
 }
 
-// requestRestore hands tasks to the restorer; they stay paused until it answers.
+// requestRestore hands tasks to the restorer; they are not read until it answers.
 func (m *materializer) requestRestore(group []*task) error {
 	if len(group) == 0 {
 		return nil
 	}
 	for _, t := range group {
 		t.state, t.outOfRange = taskRestoring, false
-		m.sess.pause(topicPartition{t.in.topic, t.partition})
+		m.reader.end(topicPartition{t.in.topic, t.partition})
 	}
 	select {
 	case m.restorer.requests <- group:
@@ -151,8 +151,7 @@ func (m *materializer) start(tp topicPartition, d restored) {
 	if !d.meta.none() {
 		t.online.want = t.version(d.meta.next)
 	}
-	m.sess.seek(tp, at)
-	m.sess.resume(tp)
+	m.reader.begin(tp, at)
 	m.lastCanary = time.Time{}
 	t.online.began, t.online.lastFull = m.now(), m.now()
 	m.met.restored(d)
@@ -195,5 +194,5 @@ func (m *materializer) stop(t *task, err error) {
 	m.logger.Error("task stopped", "task", t.name(), "err", err)
 	t.fail(err)
 	m.met.taskFailures.Inc()
-	m.sess.pause(topicPartition{t.in.topic, t.partition})
+	m.reader.end(topicPartition{t.in.topic, t.partition})
 }

@@ -18,9 +18,7 @@ const maxPoll = 20_000
 
 // pollAndApply reads a batch and folds it into the tasks.
 func (m *materializer) pollAndApply(ctx context.Context) error {
-	pollCtx, cancel := context.WithTimeout(ctx, m.pollWait())
-	fetches := m.sess.s.PollRecords(pollCtx, maxPoll)
-	cancel()
+	fetches := m.reader.poll(ctx, m.pollWait())
 	if fetches.IsClientClosed() {
 		return errors.New("the client is closed")
 	}
@@ -31,17 +29,18 @@ func (m *materializer) pollAndApply(ctx context.Context) error {
 	if m.polled = fetches.NumRecords(); m.polled == 0 {
 		return nil
 	}
-	if !m.inTxn {
-		if m.sess.rebalance.Load() {
-			// Partitions went while the poll waited. Settling rewinds what was polled.
-			_, err := m.sess.settle(ctx)
-			return err
-		}
+	switch {
+	case m.inTxn:
+	case m.ending == nil:
+		m.began = m.now()
 		if err := m.begin(); err != nil {
 			return err
 		}
+	default:
+		m.ahead = true
+		m.aheadBy += m.polled
 	}
-	m.apply(ctx, fetches)
+	m.apply(fetches)
 	return nil
 }
 
@@ -50,6 +49,9 @@ func (m *materializer) pollWait() time.Duration {
 	wait := 100 * time.Millisecond
 	if m.inTxn {
 		wait = min(wait, m.plane.Processing.CommitInterval-m.now().Sub(m.began))
+	}
+	if m.ending != nil {
+		wait = min(wait, 2*time.Millisecond)
 	}
 	if m.waiting() > 0 || m.pub.sending {
 		wait = min(wait, m.pace.every()-m.now().Sub(m.lastPub), 2*time.Millisecond)
@@ -69,11 +71,11 @@ func (m *materializer) fetchErrors(fetches kgo.Fetches) error {
 			switch {
 			case t == nil || t.state != taskRunning:
 			case errors.As(err, &truncated):
-				m.doomed = m.inTxn
+				m.doomed = m.inTxn || m.ahead
 				m.stop(t, fmt.Errorf("%s: the topic has lost records: %w", t.name(), err))
 				m.listRunning()
 			default:
-				m.sess.pause(topicPartition{topic, p})
+				m.reader.end(topicPartition{topic, p})
 				t.outOfRange = true
 			}
 		case kerr.IsRetriable(err):
@@ -103,7 +105,7 @@ func (p *batchPart) apply() {
 
 // apply folds a batch into the tasks, one worker a core, one task a worker at a time. The first error of a task stops
 // the task and dooms the transaction.
-func (m *materializer) apply(ctx context.Context, fetches kgo.Fetches) {
+func (m *materializer) apply(fetches kgo.Fetches) {
 	var parts []*batchPart
 	now := m.now()
 	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
@@ -112,9 +114,7 @@ func (m *materializer) apply(ctx context.Context, fetches kgo.Fetches) {
 		}
 		t := m.tasks[topicPartition{p.Topic, p.Partition}]
 		if t == nil || t.state != taskRunning {
-			// A record of a task that is not in service was counted as polled: its offset must not be committed.
-			m.doomed = true
-			return
+			return // it was fetched while the task was in service
 		}
 		t.lastEvent = now
 		m.behind += max(0, p.HighWatermark-p.Records[len(p.Records)-1].Offset-1)
@@ -142,11 +142,9 @@ func (m *materializer) apply(ctx context.Context, fetches kgo.Fetches) {
 			m.stop(pt.t, pt.err)
 			m.listRunning()
 		}
-		for _, d := range pt.t.dead {
-			m.txn.produce(ctx, m.sess, d)
+		if m.inTxn {
+			m.produceKept(pt.t)
 		}
-		pt.t.dead = pt.t.dead[:0]
-		m.produceLogged(context.WithoutCancel(ctx), pt.t)
 		if pt.t.caughtUp() {
 			pt.t.startRepublish(nil, nil)
 		}
@@ -156,4 +154,14 @@ func (m *materializer) apply(ctx context.Context, fetches kgo.Fetches) {
 		}
 		m.met.applied(pt.t)
 	}
+}
+
+// produceKept produces what a task's batches have for other topics than the changelog, in the open transaction. A stop commits it too.
+func (m *materializer) produceKept(t *task) {
+	ctx := context.Background()
+	for _, d := range t.dead {
+		m.txn.produce(ctx, m.sess, d)
+	}
+	t.dead = t.dead[:0]
+	m.produceLogged(ctx, t)
 }

@@ -11,6 +11,7 @@
 //
 //	loop goroutine      the session, every running task, entities in memory; between batches only
 //	batch workers       one task each, inside one batch, while the loop waits
+//	ender goroutine     the session alone, while a transaction ends; the loop leaves it alone
 //	restorer goroutine  the changelog reader and the store's cells of tasks that are not running
 //	publisher goroutine one batch of encoded blobs at a time; it sees no task
 //	canaries goroutine  the tasks' canaries in Redis, by the versions that the loop hands over

@@ -1,6 +1,10 @@
 package processors
 
-import "github.com/freshet-io/freshet/internal/feature"
+import (
+	"bytes"
+
+	"github.com/freshet-io/freshet/internal/feature"
+)
 
 // erase forgets the entity whose key a tombstone named, for a source that says so. What the store holds of it becomes
 // tombstones in the changelog; what is in Redis becomes an entity without events. Only views keyed as the source is are
@@ -30,8 +34,14 @@ func (t *task) eraseFrom(v *viewState, key []byte) error {
 	if err != nil {
 		return err
 	}
-	for _, c := range v.produced[e] { // by this transaction: the store does not have them
+	// What this transaction has produced, and the one that ends, the store does not have.
+	for _, c := range v.produced[e] {
 		t.erased = append(t.erased, feature.AppendCellKey([]byte{kindCell}, v.fp, key, c))
+	}
+	for _, r := range t.ending {
+		if r.Value != nil && bytes.HasPrefix(r.Key, prefix) {
+			t.erased = append(t.erased, bytes.Clone(r.Key))
+		}
 	}
 	delete(v.produced, e)
 	e.Entity = feature.Entity{}

@@ -14,24 +14,28 @@ type eventIDs struct {
 	field   int
 	horizon int64
 	fresh   map[string]seenID // by changelog key, of the open transaction
-	settled map[string]seenID // of the one before it: they may still be on their way into the store
+	ending  map[string]seenID // of the one that ends; empty if none does
+	settled map[string]seenID // of the last one that was committed: they may still be on their way into the store
 	key     []byte
 }
 
 func newEventIDs(s *config.Source) *eventIDs {
-	return &eventIDs{field: s.EventID, horizon: s.EventIDHorizon.Microseconds(), fresh: map[string]seenID{}}
+	return &eventIDs{field: s.EventID, horizon: s.EventIDHorizon.Microseconds(), fresh: map[string]seenID{}, ending: map[string]seenID{}, settled: map[string]seenID{}}
 }
 
-// commit takes the open transaction's ids as committed. The ones before them are in the store by then.
+// seal makes the open transaction the one that ends; there is no other.
+func (d *eventIDs) seal() { d.ending, d.fresh = d.fresh, d.ending }
+
+// commit takes the ids of the transaction that ends as committed. The ones before them are in the store by then.
 func (d *eventIDs) commit() {
-	d.settled, d.fresh = d.fresh, d.settled
-	if d.fresh == nil {
-		d.fresh = map[string]seenID{}
-	}
-	clear(d.fresh)
+	d.settled, d.ending = d.ending, d.settled
+	clear(d.ending)
 }
 
-func (d *eventIDs) rollback() { clear(d.fresh) }
+func (d *eventIDs) rollback() {
+	clear(d.fresh)
+	clear(d.ending)
+}
 
 // A seenID is the value under a remembered event id. Layout, little-endian: event time (8), partition (4) and offset (8)
 // of the original record that was counted: read again for a view that was added later, it is not its own duplicate.
@@ -76,6 +80,9 @@ func (t *task) seenBefore(order *feature.Order) (bool, error) {
 		return false, fmt.Errorf("event id of offset %d: %w", order.Offset, err)
 	}
 	was, seen := d.fresh[string(d.key)]
+	if !seen {
+		was, seen = d.ending[string(d.key)]
+	}
 	if !seen {
 		was, seen = d.settled[string(d.key)]
 	}

@@ -163,7 +163,16 @@ func takeChunk(home chan *logChunk, n int) *logChunk {
 	return c
 }
 
-// produceLogged sends what a task's batch has logged, in the open transaction. A stop commits it too: ctx does not end.
+// drop forgets records that no transaction was given.
+func (g *loggedRows) drop() {
+	for _, r := range g.out {
+		r.chunk.done()
+	}
+	clear(g.out)
+	g.out = g.out[:0]
+}
+
+// produceLogged sends what a task has logged, in the open transaction. A stop commits it too: ctx does not end.
 func (m *materializer) produceLogged(ctx context.Context, t *task) {
 	if len(t.logged.out) == 0 {
 		return

@@ -80,6 +80,13 @@ func (e *erasures) from(offset int64) ([]eraseRequest, int64) {
 	return e.mu.all[i:], e.mu.next
 }
 
+// beyond reports whether there are requests that someone who has looked at those before an offset has not.
+func (e *erasures) beyond(offset int64) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.mu.next > offset
+}
+
 // readErasures collects requests until ctx ends.
 func (r *Runtime) readErasures(ctx context.Context) {
 	cl, err := kgo.NewClient(append(r.client[:len(r.client):len(r.client)], kgo.ConsumeTopics(r.topo.eraseTopic()),

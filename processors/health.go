@@ -34,7 +34,7 @@ func (m *materializer) housekeeping() {
 	}
 	m.met.watermarks(m.running, now)
 	m.tellPosition()
-	if !m.inTxn {
+	if !m.inTxn && m.ending == nil {
 		m.evict()
 	}
 	for _, t := range m.running {

@@ -36,9 +36,14 @@ type materializer struct {
 	tasks   map[topicPartition]*task
 	running []*task // in no order; a cache of tasks for batches
 	sess    *session
+	reader  *taskReader
 
-	inTxn         bool
-	doomed        bool // the open transaction must be aborted
+	inTxn         bool    // a transaction is open in Kafka
+	ending        *ending // nil: none ends
+	ahead         bool    // something has been folded in since that one began to end; it is of the next one
+	aheadBy       int     // records of it
+	standing      bool    // nothing is folded in until it has ended
+	doomed        bool    // what has been folded in must not be committed
 	began         time.Time
 	polled        int   // records of the last poll
 	behind        int64 // records of the inputs that were there and the last poll did not bring
@@ -48,7 +53,8 @@ type materializer struct {
 	pubErr        error
 	pubErrAt      time.Time
 	fullEvery     time.Duration // between two publications of everything
-	txn           *txnRecords
+	txn           *txnRecords   // of the open transaction
+	spareTxn      *txnRecords   // for the next one; nil while one ends
 	lastHouse     time.Time
 	lastPositions time.Time
 	turned        atomic.Int64 // when the last round began, Unix nanoseconds
@@ -128,8 +134,8 @@ func (m *materializer) session(ctx context.Context) error {
 	}
 	m.rebind()
 	m.tasks, m.running = map[topicPartition]*task{}, nil
-	m.inTxn, m.doomed = false, false
-	m.txn = &txnRecords{} // a client that was given up may still write to the old one
+	m.inTxn, m.doomed, m.ahead = false, false, false
+	m.txn, m.spareTxn = &txnRecords{}, &txnRecords{} // a client that was given up may still write to the old ones
 	o := sessionOptions{
 		client: m.client, group: m.topo.materializeGroup(), txnID: m.topo.materializeGroup() + "." + m.plane.Processing.InstanceID,
 		startAtEnd: map[string]bool{}, batchBytes: m.topo.maxBatchBytes(), pauseNew: true,
@@ -143,6 +149,16 @@ func (m *materializer) session(ctx context.Context) error {
 		return err
 	}
 	defer m.sess.close()
+	if m.reader, err = newTaskReader(m.client); err != nil {
+		return err
+	}
+	defer m.reader.close()
+	defer func() {
+		if m.ending != nil { // it failed meanwhile
+			<-m.ending.done
+			m.ending = nil
+		}
+	}()
 	for ctx.Err() == nil {
 		if err := m.step(ctx); err != nil {
 			return err
@@ -154,23 +170,24 @@ func (m *materializer) session(ctx context.Context) error {
 // step is one round: take up what has changed, poll, process, publish, and commit when it is time.
 func (m *materializer) step(ctx context.Context) error {
 	m.turned.Store(m.now().UnixNano())
-	if !m.inTxn {
-		if m.rebound.Load() != nil {
-			return errRebound
+	if m.ending != nil {
+		select {
+		case <-m.ending.done:
+			if err := m.ended(); err != nil {
+				return err
+			}
+		default:
 		}
-		m.sess.allowRebalance()
-		if err := m.between(ctx); err != nil {
+	}
+	if !m.inTxn && m.ending == nil {
+		if again, err := m.stand(ctx); again || err != nil {
 			return err
 		}
 	}
 	if err := m.collectAnswers(); err != nil {
 		return err
 	}
-	if m.tooMuchWaits() {
-		// Redis is away or slower than the events (R12). The session stays alive without polls.
-		m.met.paused.Inc()
-		m.sleep(ctx, 5*time.Millisecond)
-	} else if err := m.pollAndApply(ctx); err != nil {
+	if err := m.takeIn(ctx); err != nil {
 		return err
 	}
 	if err := m.publish(); err != nil {
@@ -181,12 +198,35 @@ func (m *materializer) step(ctx context.Context) error {
 	m.housekeeping()
 	m.report()
 	if m.inTxn && (m.doomed || m.sess.blocked.Load() || m.now().Sub(m.began) >= m.plane.Processing.CommitInterval) {
-		return m.end(ctx)
+		m.end(ctx)
 	}
 	return nil
 }
 
-// between does what may only be done while no transaction is open.
+// stand does what may only be done while no transaction is open or ends, and lets rebalances go on for that time. It reports
+// whether it is to be called again before anything else.
+func (m *materializer) stand(ctx context.Context) (again bool, err error) {
+	if m.rebound.Load() != nil {
+		return false, errRebound
+	}
+	m.sess.allowRebalance()
+	if err := m.between(ctx); err != nil {
+		return false, err
+	}
+	m.sess.hold()
+	if m.sess.rebalance.Load() {
+		return true, nil // partitions came or went before it was held
+	}
+	for _, t := range m.running {
+		if t.touched { // where its first start began is recorded, records or not
+			m.began = m.now()
+			return false, m.begin()
+		}
+	}
+	return false, nil
+}
+
+// between takes up what has changed while no transaction is open.
 func (m *materializer) between(ctx context.Context) error {
 	if _, err := m.sess.settle(ctx); err != nil {
 		return err
@@ -202,10 +242,23 @@ func (m *materializer) between(ctx context.Context) error {
 		return err
 	}
 	m.setStatus()
-	for _, t := range m.running {
-		if t.touched {
-			return m.begin() // where its first start began is recorded, records or not
+	return nil
+}
+
+// takeIn reads records and folds them in, or waits for what keeps it from that.
+func (m *materializer) takeIn(ctx context.Context) error {
+	switch {
+	case m.tooMuchWaits():
+		// Redis is away or slower than the events (R12). The session stays alive without polls.
+		m.met.paused.Inc()
+		m.sleep(ctx, 5*time.Millisecond)
+	case !m.mayFold():
+		select {
+		case <-m.ending.done:
+		case <-time.After(time.Millisecond):
 		}
+	default:
+		return m.pollAndApply(ctx)
 	}
 	return nil
 }
@@ -215,7 +268,7 @@ func (m *materializer) begin() error {
 	if err := m.sess.s.Begin(); err != nil {
 		return fmt.Errorf("begin a transaction: %w", err)
 	}
-	m.inTxn, m.began = true, m.now()
+	m.inTxn = true
 	return nil
 }
 

@@ -18,5 +18,5 @@ func (r *Runtime) Progress() Progress {
 
 // report sets what Progress returns.
 func (m *materializer) report() {
-	m.progress.Store(&Progress{Events: m.taken, DeadLetters: m.deadLetters, Waiting: m.waiting(), Idle: !m.inTxn && !m.pub.sending})
+	m.progress.Store(&Progress{Events: m.taken, DeadLetters: m.deadLetters, Waiting: m.waiting(), Idle: !m.inTxn && m.ending == nil && !m.pub.sending})
 }

@@ -40,17 +40,15 @@ type publishRef struct {
 	key string
 	// since is the event time of the first event that it was waiting to show, microseconds; 0 for none.
 	since int64
-	open  bool   // that event was of the open transaction,
-	txn   uint64 // which had this number
+	txn   uint32 // the transaction that event was of
 }
 
-// unshown returns since, for an entity whose write failed, and whether the event is still of the open transaction. An event that has been
-// rolled back meanwhile comes again.
-func (r *publishRef) unshown() (since int64, open bool) {
-	if r.open && r.txn+1 == r.v.undone {
-		return 0, false
+// unshown returns since, for an entity whose write failed. An event that has been rolled back meanwhile comes again.
+func (r *publishRef) unshown() int64 {
+	if r.v.undone <= r.txn && r.txn < r.v.redone {
+		return 0
 	}
-	return r.since, r.open && r.txn == r.v.txn
+	return r.since
 }
 
 // taskMark is the input offset as of which everything of a task will have been published when a batch has been
@@ -168,7 +166,7 @@ func (v *viewState) encodeWaiting(t *task, b *publishBatch) error {
 			return err
 		}
 		if s.since != 0 {
-			e.since, e.sinceOpen = s.since, false
+			e.since, e.sinceTxn = s.since, 0
 		}
 		e.resend, e.used = true, false
 		v.toPublish(e)
@@ -213,7 +211,7 @@ func (v *viewState) encode(t *task, e *entry, b *publishBatch) {
 	b.arena = v.layout.AppendHead(b.arena, &e.Entity, version, tail)
 	w.Head = b.arena[start:len(b.arena):len(b.arena)]
 	b.writes = append(b.writes, w)
-	b.refs = append(b.refs, publishRef{t: t, v: v, key: e.key, since: e.since, open: e.sinceOpen, txn: v.txn})
+	b.refs = append(b.refs, publishRef{t: t, v: v, key: e.key, since: e.since, txn: e.sinceTxn})
 	e.since = 0
 }
 
@@ -234,13 +232,12 @@ func (p *publisher) answered(b *publishBatch, now time.Time, met *metrics) {
 			ref.t.online.republish.target, ref.t.online.resending = nil, true
 			if e, ok := ref.v.entities[ref.key]; ok {
 				e.resend = true
-				if since, open := ref.unshown(); since != 0 { // which is of an earlier event than what has come meanwhile
-					e.since, e.sinceOpen = since, open
+				if since := ref.unshown(); since != 0 { // which is of an earlier event than what has come meanwhile
+					e.since, e.sinceTxn = since, ref.txn
 				}
 				ref.v.toPublish(e)
 			} else {
-				since, _ := ref.unshown()
-				ref.v.lookFor = append(ref.v.lookFor, sought{ref.key, since})
+				ref.v.lookFor = append(ref.v.lookFor, sought{ref.key, ref.unshown()})
 			}
 		}
 	}
@@ -303,33 +300,6 @@ func (m *materializer) publish() error {
 	m.pub.sending = true
 	m.pub.in <- b
 	return nil
-}
-
-// publishWhile goes on publishing while end works, which touches the session and no state, and returns its result.
-func (m *materializer) publishWhile(end func() (bool, error)) (committed bool, err error) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		committed, err = end()
-	}()
-	every := time.NewTicker(time.Millisecond)
-	defer every.Stop()
-	for {
-		select {
-		case <-done:
-			return committed, err
-		case <-every.C:
-		}
-		m.turned.Store(m.now().UnixNano())
-		failed := m.collectAnswers()
-		if failed == nil {
-			failed = m.publish()
-		}
-		if failed != nil {
-			<-done
-			return committed, errors.Join(err, failed)
-		}
-	}
 }
 
 // collectAnswers takes up the answer of the batch that was sent.

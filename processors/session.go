@@ -58,7 +58,8 @@ type sessionOptions struct {
 	// incomplete, if not nil, is told of first starts at the beginning of what is left of a partition, which is at offset first.
 	// It is called on the client's goroutines.
 	incomplete func(tp topicPartition, first int64)
-	// pauseNew keeps newly assigned partitions from being fetched until they are resumed.
+	// pauseNew keeps newly assigned partitions from being fetched until they are resumed, for good where the user reads them with
+	// a client of its own.
 	pauseNew bool
 }
 
@@ -68,19 +69,14 @@ func openSession(ctx context.Context, o sessionOptions) (*session, error) {
 	s := &session{missing: map[topicPartition]error{}}
 	s.mu.gained, s.mu.awaited = map[topicPartition]bool{}, map[topicPartition]time.Time{}
 	made := make(chan struct{}) // s.cl is set; callbacks may come before the constructor returns
-	opts := slices.Concat(kafka.GroupOptions(0), o.client)
+	opts := slices.Concat(readerOptions(), kafka.GroupOptions(0), o.client)
 	opts = append(opts,
 		kgo.ConsumerGroup(o.group),
 		kgo.ConsumeTopics(o.topics...),
 		kgo.TransactionalID(o.txnID),
 		kgo.TransactionTimeout(transactionTimeout),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),
-		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.BlockRebalanceOnPoll(),
-		kgo.FetchMaxBytes(32<<20),
-		kgo.FetchMaxPartitionBytes(4<<20),
-		kgo.FetchMaxWait(time.Second),
 		kgo.MaxBufferedRecords(200_000),
 		kgo.ProducerBatchMaxBytesFn(func(topic string) int32 {
 			if n, ok := o.batchBytes[topic]; ok {
@@ -296,6 +292,64 @@ func (s *session) resume(tp topicPartition) {
 func (s *session) allowRebalance() {
 	s.blocked.Store(false)
 	s.s.AllowRebalance()
+}
+
+// over is a context that is done.
+var over = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
+// hold keeps rebalances from going on until allowRebalance, for a user that does not poll. It waits for callbacks that are at work.
+func (s *session) hold() {
+	s.cl.PollRecords(over, 1) // which returns nothing, and counts as a poll
+}
+
+// commitReading ends the open transaction with a commit of where its user, which reads with a client of its own, is in each
+// partition. Unlike end it may be called while rebalances are held up: the session has polled nothing, so that End waits for
+// no heartbeat, and the broker refuses the offsets of a member that was thrown out.
+func (s *session) commitReading(ctx context.Context, at map[topicPartition]int64) (committed bool, err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+	defer cancel()
+	ctx = kgo.PreTxnCommitFnContext(ctx, func(req *kmsg.TxnOffsetCommitRequest) error {
+		req.Topics = offsetsOf(at, &req.MemberID)
+		return nil
+	})
+	if committed, err = s.s.End(ctx, kgo.TryCommit); err != nil {
+		return committed, fmt.Errorf("end a transaction: %w", err)
+	}
+	return committed, nil
+}
+
+// offsetsOf is the body of a request to commit offsets.
+func offsetsOf(at map[topicPartition]int64, metadata *string) []kmsg.TxnOffsetCommitRequestTopic {
+	var topics []kmsg.TxnOffsetCommitRequestTopic
+	of := map[string]int{}
+	for tp, offset := range at {
+		i, ok := of[tp.topic]
+		if !ok {
+			i = len(topics)
+			of[tp.topic] = i
+			t := kmsg.NewTxnOffsetCommitRequestTopic()
+			t.Topic = tp.topic
+			topics = append(topics, t)
+		}
+		p := kmsg.NewTxnOffsetCommitRequestTopicPartition()
+		p.Partition, p.Offset, p.LeaderEpoch, p.Metadata = tp.partition, offset, -1, metadata
+		topics[i].Partitions = append(topics[i].Partitions, p)
+	}
+	return topics
+}
+
+// abort ends the open transaction without a commit, while rebalances may be held up.
+func (s *session) abort(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+	defer cancel()
+	if _, err := s.s.End(ctx, kgo.TryAbort); err != nil {
+		return fmt.Errorf("abort a transaction: %w", err)
+	}
+	return nil
 }
 
 // endTimeout bounds the end of a transaction. A session whose transaction could not be ended is of no more use.

@@ -55,9 +55,15 @@ func (p *publishing) event(age time.Duration) *entry {
 	}
 	at := feature.Order{Time: p.now.Add(-age).UnixMicro()}
 	p.view.layout.Apply(&e.Entity, &at, make([]*feature.Value, p.view.layout.NumFeatures()), at.Time)
-	e.appeared(&at)
+	p.view.appeared(e, &at)
 	p.view.changed(e)
 	return e
+}
+
+// commit ends the open transaction.
+func (p *publishing) commit() {
+	p.view.seal()
+	p.view.settle()
 }
 
 // send takes what waits into a batch.
@@ -95,7 +101,7 @@ func TestFreshnessCountsFromTheFirstEventThatIsNotShown(t *testing.T) {
 	for name, run := range map[string]func(p *publishing){
 		"a write fails": func(p *publishing) {
 			p.event(time.Hour)
-			p.view.settled()
+			p.commit()
 			b := p.send()
 			p.event(time.Minute)
 			p.answer(b, online.Failed)
@@ -104,7 +110,7 @@ func TestFreshnessCountsFromTheFirstEventThatIsNotShown(t *testing.T) {
 		},
 		"a write fails of an entity that has left memory": func(p *publishing) {
 			e := p.event(time.Hour)
-			p.view.settled()
+			p.commit()
 			b := p.send()
 			p.view.drop(e)
 			p.answer(b, online.Failed)
@@ -113,7 +119,7 @@ func TestFreshnessCountsFromTheFirstEventThatIsNotShown(t *testing.T) {
 		},
 		"it has come back since": func(p *publishing) {
 			e := p.event(time.Hour)
-			p.view.settled()
+			p.commit()
 			b := p.send()
 			p.view.drop(e)
 			p.answer(b, online.Failed)
@@ -123,7 +129,7 @@ func TestFreshnessCountsFromTheFirstEventThatIsNotShown(t *testing.T) {
 		},
 		"an event waits that was committed before the rollback": func(p *publishing) {
 			p.event(time.Hour)
-			p.view.settled()
+			p.commit()
 			p.event(time.Minute)
 			p.view.rollback()
 			p.answer(p.send(), online.Accepted)
@@ -154,11 +160,44 @@ func TestFreshnessCountsFromTheFirstEventThatIsNotShown(t *testing.T) {
 		"it was committed while a write was under way that failed, and what came next was rolled back": func(p *publishing) {
 			p.event(time.Hour)
 			b := p.send()
-			p.view.settled()
+			p.commit()
 			p.event(time.Minute)
 			p.answer(b, online.NeedTail)
 			p.view.rollback()
 			p.answer(p.send(), online.Accepted)
+			p.want(time.Hour)
+		},
+		"it was committed after the next event had come, which was rolled back": func(p *publishing) {
+			p.event(time.Hour)
+			p.view.seal()
+			p.event(time.Minute)
+			p.view.settle()
+			p.view.rollback()
+			p.answer(p.send(), online.Accepted)
+			p.want(time.Hour)
+		},
+		"both are rolled back while a write was under way that failed": func(p *publishing) {
+			p.event(time.Hour)
+			p.view.seal()
+			p.event(time.Minute)
+			b := p.send()
+			p.view.rollback()
+			p.answer(b, online.Failed)
+			p.answer(p.send(), online.Accepted)
+			p.want()
+			p.event(time.Hour)
+			p.answer(p.send(), online.Accepted)
+			p.want(time.Hour)
+		},
+		"an event came while the transaction before it ended, and that committed": func(p *publishing) {
+			p.event(time.Hour)
+			b := p.send()
+			p.view.seal()
+			p.event(time.Minute)
+			p.answer(b, online.Accepted)
+			p.view.settle()
+			p.view.rollback()
+			p.answer(p.send(), online.Accepted) // of the first event, which is there
 			p.want(time.Hour)
 		},
 	} {

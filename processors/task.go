@@ -47,7 +47,7 @@ type task struct {
 	clock  func() time.Time // for what people read; never for a result
 
 	// now is what has been applied in memory; committed is what the last committed transaction says (R4, R7). While no
-	// transaction is open they are equal.
+	// transaction is open, or ends, they are equal.
 	now        meta // its views are in the order of task.views
 	committed  meta
 	catchingUp bool
@@ -62,6 +62,7 @@ type task struct {
 	erasedNow int64 // where the requests that the open transaction honours end; 0: it honours none
 
 	erased [][]byte      // changelog keys to delete in the open transaction, before anything else
+	ending []*kgo.Record // changelog records of the transaction that ends: the store does not have them
 	dead   []*kgo.Record // dead letters of the open transaction that are not produced yet
 	logged loggedRows    // records of the views' logs that are not produced yet
 
@@ -100,6 +101,7 @@ type viewState struct {
 	fp       [8]byte // the id of its state: see config.Fingerprint.State
 	entities map[string]*entry
 	dirty    []*entry // changed by the open transaction
+	ending   []*entry // changed by the transaction that ends
 	// Those of dirty whose last changes are not in the changelog yet, and the cells of those that were produced early.
 	unflushed []*entry
 	produced  map[*entry][]feature.Cell
@@ -109,8 +111,10 @@ type viewState struct {
 	waits     int      // of those in pending, about
 	added     uint64   // entities ever put into pending
 	sent      uint64   // entities ever taken out of it
-	txn       uint64   // transactions that have ended: the number of the open one
-	undone    uint64   // the number of the transaction that was last rolled back, 1 added; 0: none was
+	// Transactions are numbered: txn is the open one, unsettled the first whose outcome is not known, which is the one before if that
+	// one ends. Those from undone up to redone, without it, are what was rolled back last.
+	txn, unsettled uint32
+	undone, redone uint32
 
 	bootstrap            *Bootstrap          // what the state had counted when it was built out of band; nil if it was not
 	log                  *featureLog         // nil: the view keeps none
@@ -127,14 +131,15 @@ type entry struct {
 	key string
 	// tailAt is the input offset in the version of the tail that Redis was sent for this entity (R11); noTail if none was.
 	tailAt    int64
-	resend    bool  // what Redis holds is not known: the tail goes with the next publish
-	since     int64 // event time of the first event that is not published, microseconds; 0: there is none
-	sinceOpen bool  // that event is of the open transaction: after a rollback it comes again
-	size      int32 // as last counted in viewState.bytes
-	dirty     bool  // in viewState.dirty
-	unflushed bool  // in viewState.unflushed
-	pending   bool  // in viewState.pending
-	used      bool  // since the last eviction pass
+	resend    bool   // what Redis holds is not known: the tail goes with the next publish
+	since     int64  // event time of the first event that is not published, microseconds; 0: there is none
+	sinceTxn  uint32 // the transaction that event is of: when it is rolled back, the event comes again
+	size      int32  // as last counted in viewState.bytes
+	dirty     bool   // in viewState.dirty
+	ending    bool   // in viewState.ending
+	unflushed bool   // in viewState.unflushed
+	pending   bool   // in viewState.pending
+	used      bool   // since the last eviction pass
 }
 
 const noTail = -1
@@ -146,9 +151,9 @@ type sought struct {
 }
 
 // appeared takes up an event of the open transaction that Redis does not show yet.
-func (e *entry) appeared(order *feature.Order) {
+func (v *viewState) appeared(e *entry, order *feature.Order) {
 	if e.since == 0 {
-		e.since, e.sinceOpen = order.Time, true
+		e.since, e.sinceTxn = order.Time, v.txn
 	}
 }
 
@@ -259,15 +264,39 @@ func (t *task) fail(err error) {
 	t.state, t.failure = taskFailed, err
 }
 
-// rollback drops everything that the open transaction changed (R5): changed entities leave memory, what was to be
-// published is looked up again, in its committed state, when its turn comes.
+// seal makes what the open transaction has changed that of the one that ends, with these changelog records; there is no other.
+// What is applied from now on is of the next.
+func (t *task) seal(recs []*kgo.Record) {
+	t.touched, t.ending = false, recs
+	for _, v := range t.views {
+		v.seal()
+	}
+	if t.ids != nil {
+		t.ids.seal()
+	}
+}
+
+// settle takes up that the transaction that ended has committed m.
+func (t *task) settle(m meta) {
+	t.committed, t.starting, t.ending = m, false, nil
+	for _, v := range t.views {
+		v.settle()
+	}
+	if t.ids != nil {
+		t.ids.commit()
+	}
+}
+
+// rollback drops everything that is not committed (R5), of the open transaction and of one that ends: changed entities leave
+// memory, what was to be published is looked up again, in its committed state, when its turn comes.
 func (t *task) rollback() {
 	if t.committed.views == nil {
 		return // it has not been restored yet: nothing has been applied
 	}
 	t.toCommitted()
 	t.touched = t.starting
-	t.dead, t.erased = t.dead[:0], t.erased[:0]
+	t.dead, t.erased, t.ending = t.dead[:0], t.erased[:0], nil
+	t.logged.drop()
 	t.online.republish.target = nil
 	for _, v := range t.views {
 		v.rollback()
@@ -388,7 +417,7 @@ func (t *task) applyView(v *viewState, order *feature.Order) error {
 	in := v.inputs.Evaluate(t.row)
 	t.counts.note(v.inputs.TakeCounts())
 	t.counts.late += v.layout.Apply(&e.Entity, order, in, t.now.streamTime)
-	e.appeared(order)
+	v.appeared(e, order)
 	v.changed(e)
 	if v.log != nil {
 		return v.log.append(t, v, e, order)

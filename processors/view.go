@@ -16,8 +16,9 @@ func newViewState(project string, v *config.View, b boundView, expire time.Durat
 		project: project, view: v, layout: v.Layout, epoch: b.epoch, fp: [8]byte(b.state), bootstrap: b.bootstrap,
 		entities: map[string]*entry{},
 		produced: map[*entry][]feature.Cell{},
-		expire:   expire,
-		inputs:   inputs.New(v),
+		txn:      1, unsettled: 1,
+		expire: expire,
+		inputs: inputs.New(v),
 	}
 	s.headField, s.tailField = online.Fields(v.Name, b.state)
 	return s
@@ -126,13 +127,39 @@ func (v *viewState) drop(e *entry) {
 	}
 }
 
-// rollback drops what the open transaction changed. Entities waiting to be published are looked up again.
+// seal makes what the open transaction has changed that of the one that ends.
+func (v *viewState) seal() {
+	v.ending, v.dirty = v.dirty, v.ending
+	for _, e := range v.ending {
+		e.dirty, e.ending, e.unflushed = false, true, false
+	}
+	clear(v.unflushed)
+	v.unflushed = v.unflushed[:0]
+	clear(v.produced)
+	v.txn++
+}
+
+// settle clears the marks of the transaction that has ended with a commit.
+func (v *viewState) settle() {
+	v.unmarkEnding()
+	v.unsettled = v.txn
+}
+
+func (v *viewState) unmarkEnding() {
+	for _, e := range v.ending {
+		e.ending = false
+	}
+	clear(v.ending)
+	v.ending = v.ending[:0]
+}
+
+// rollback drops what is not committed. Entities waiting to be published are looked up again.
 func (v *viewState) rollback() {
 	kept := v.pending[:0]
 	for _, e := range v.pending {
-		if e.dirty {
+		if e.dirty || e.ending {
 			s := sought{e.key, e.since}
-			if e.sinceOpen {
+			if e.sinceTxn >= v.unsettled {
 				s.since = 0
 			}
 			v.lookFor = append(v.lookFor, s)
@@ -145,24 +172,17 @@ func (v *viewState) rollback() {
 	}
 	clear(v.pending[len(kept):])
 	v.pending = kept
+	for _, e := range v.ending {
+		v.drop(e)
+	}
+	v.unmarkEnding()
 	for _, e := range v.dirty {
 		v.drop(e)
 	}
-	v.settled()
-	v.undone = v.txn
-}
-
-// settled clears the marks of the transaction that ended.
-func (v *viewState) settled() {
-	for _, e := range v.dirty {
-		e.dirty, e.unflushed, e.sinceOpen = false, false, false
-	}
-	clear(v.dirty)
-	v.dirty = v.dirty[:0]
-	clear(v.unflushed)
-	v.unflushed = v.unflushed[:0]
-	clear(v.produced)
-	v.txn++
+	undone := v.unsettled
+	v.seal() // empties what is dirty
+	v.settle()
+	v.undone, v.redone = undone, v.txn
 }
 
 // evict drops entities that were not used since the last pass, clean and published ones only, until `free` bytes are
@@ -174,7 +194,7 @@ func (v *viewState) evict(free int) int {
 		if freed >= free {
 			break
 		}
-		if e.dirty || e.pending {
+		if e.dirty || e.ending || e.pending {
 			continue
 		}
 		if e.used {
