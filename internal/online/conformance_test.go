@@ -43,6 +43,7 @@ func conform(t *testing.T, c *Client) {
 		"WrongTypeFailsAlone":         wrongTypeFailsAlone,
 		"InvalidWriteFailsAlone":      invalidWriteFailsAlone,
 		"LargeMixedBatch":             largeMixedBatch,
+		"FetchIsOneRoundTripANode":    fetchIsOneRoundTripANode,
 		"SameEntityTwiceInABatch":     sameEntityTwiceInABatch,
 		"FetchKeepsOrderAndAbsence":   fetchKeepsOrderAndAbsence,
 		"FetchUsesMemoryAgain":        fetchUsesMemoryAgain,
