@@ -5,20 +5,31 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/freshet-io/freshet/internal/testenv"
 )
 
-// TestKafkaAsksForPasswordAndCertificate runs a plane over a listener with TLS, client certificates and SCRAM. A process without the right
-// ones ends at once and says what to look at; no secret is in its log or its metrics.
-func TestKafkaAsksForPasswordAndCertificate(t *testing.T) {
+// TestServicesAskForPasswordsAndCertificates runs a plane over a listener of Kafka's with TLS, client certificates and SCRAM, and a user of
+// Redis' with a password. A process that Kafka refuses ends at once and says what to look at; one that Redis refuses says so and waits. No secret
+// is in a log or the metrics.
+func TestServicesAskForPasswordsAndCertificates(t *testing.T) {
 	t.Parallel()
 	certs := testenv.NewCerts(t)
 	const password, wrong = "wide-awake-heron", "fast-asleep-heron"
 	broker := testenv.StartKafkaSecured(t, testenv.KafkaSecurity{Certs: certs, Username: "freshet", Password: password})
-	p := newPlane(t, ordersPlane, broker.Second(), broker.Addr(), testenv.Redis(t), orderPartitions)
+	server := testenv.StartRedis(t)
+	const online = "light-sleeping-heron"
+	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	defer client.Close()
+	if err := client.Do(t.Context(), "ACL", "SETUSER", "plane", "on", ">"+online, "~*", "+@all").Err(); err != nil {
+		t.Fatal(err)
+	}
+	p := newPlane(t, ordersPlane, broker.Second(), broker.Addr(), server.Addr(), orderPartitions)
+	p.redisURL = "redis://plane:${REDIS_PASSWORD}@" + server.Addr()
 	connect := func(pair, password string) {
 		p.kafka = fmt.Sprintf(`, tls: {ca: %q%s}, sasl: {mechanism: SCRAM-SHA-512, username: freshet, password: "${KAFKA_PASSWORD}"}`, certs.CA, pair)
-		p.env = []string{"KAFKA_PASSWORD=" + password}
+		p.env = []string{"KAFKA_PASSWORD=" + password, "REDIS_PASSWORD=" + online}
 	}
 	pair := fmt.Sprintf(", cert: %q, key: %q", certs.ClientCert, certs.ClientKey)
 	for _, tc := range []struct{ pair, password, hint string }{
@@ -35,13 +46,34 @@ func TestKafkaAsksForPasswordAndCertificate(t *testing.T) {
 		}
 	}
 	connect(pair, password)
+	p.env[1] = "REDIS_PASSWORD=" + wrong
 	in := p.run("one")
+	in.says("redis cannot be used yet", "WRONGPASS", server.Addr())
+	p.noSecrets(in, password, wrong)
+	in.stop()
+	connect(pair, password)
+	in = p.run("one")
 	events := p.sendOrders(21, 500)
 	checkOrders(t, "over TLS", in, events)
 	eventually(t, "caught up", in.caughtUp)
-	_, metrics, err := get(in.admin + "/metrics")
-	if err != nil || strings.Contains(string(metrics), password) || strings.Contains(in.tail(), password) {
-		t.Errorf("the password is in the metrics or the log, error %v", err)
-	}
+	p.noSecrets(in, password, online)
 	in.stop()
+}
+
+// noSecrets looks for secrets in what a process says of itself.
+func (p *plane) noSecrets(in *instance, secrets ...string) {
+	p.t.Helper()
+	said := in.tail()
+	for _, path := range []string{"/metrics", "/readyz", "/healthz"} {
+		_, body, err := get(in.admin + path)
+		if err != nil {
+			p.t.Error(err)
+		}
+		said += string(body)
+	}
+	for _, secret := range secrets {
+		if strings.Contains(said, secret) {
+			p.t.Errorf("%s is in the log or on the admin port", secret)
+		}
+	}
 }

@@ -65,7 +65,7 @@ func TestAStartGoesOnWithoutRedis(t *testing.T) {
 	server.Kill()
 	p := newPlane(t, ordersPlane, kafka, kafka, server.Addr(), orderPartitions)
 	in := p.run("one")
-	in.says("redis does not answer; going on without it", server.Addr())
+	in.says("redis cannot be used yet; going on without it", server.Addr())
 	events := p.sendOrders(12, 1000)
 	if err := in.caughtUp(); err == nil || !strings.Contains(err.Error(), "redis") {
 		t.Errorf("/readyz says %v, want redis in it", err)

@@ -202,8 +202,12 @@ func (n *node) addOnline(ctx context.Context) error {
 	}
 	n.store = store
 	n.group.Add("online store", 0, func(ctx context.Context, ready func()) error {
-		if err := store.WarnSettings(ctx); err != nil {
-			n.Logger.Warn("redis does not answer; going on without it", "error", err)
+		err := store.WarnSettings(ctx)
+		if err == nil { // which a user who may not ask for settings is no error to
+			err = store.Ping(ctx)
+		}
+		if err != nil {
+			n.Logger.Warn("redis cannot be used yet; going on without it", "error", err)
 		}
 		n.health.Set("redis", store.Ping)
 		ready()

@@ -327,6 +327,28 @@ func TestATakenPortIsNamed(t *testing.T) {
 	}
 }
 
+// TestOpenListenersAreWarnedOf, each by its name, before they open: here one cannot.
+func TestOpenListenersAreWarnedOf(t *testing.T) {
+	l, err := net.Listen("tcp", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	p := parse(t)
+	connect(t, p)
+	p.Listen.HTTP, p.Listen.GRPC, p.Listen.Admin = l.Addr().String(), "0.0.0.0:0", "0.0.0.0:0"
+	var log bytes.Buffer
+	err = Run(t.Context(), Options{Plane: p, Roles: Serve, Logger: slog.New(slog.NewTextHandler(&log, nil)), Version: "test"})
+	if err == nil {
+		t.Error("it ran on a port that is taken")
+	}
+	for _, face := range []string{"http", "grpc", "admin"} {
+		if !strings.Contains(log.String(), `level=WARN msg="`+face+" listens on ") {
+			t.Errorf("nothing is said of %s:\n%s", face, log.String())
+		}
+	}
+}
+
 func TestRolesAreNamed(t *testing.T) {
 	r, err := ParseRoles([]string{"serve", "ingest"})
 	if err != nil || r != Ingest|Serve || r.String() != "ingest,serve" {

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -79,9 +80,9 @@ func (r *running) await(enough func(stdout string) bool) {
 // TestDemoCountsEveryFlightOnce runs the demo, and the commands that it prints: it fails if any entity of any view counts a flight not at all
 // or twice, with the whole year if a fault that is made on purpose is not told, and if a command does not work as it is printed.
 func TestDemoCountsEveryFlightOnce(t *testing.T) {
-	dir := t.TempDir()
+	dir, taken := t.TempDir(), take(t) // the commands name the ports that are used instead
 	file := filepath.Join(dir, "report.json")
-	args := []string{"demo", "--report", file, "--flights", strconv.Itoa(demoFlights), "--http", "127.0.0.1:0", "--kafka", "127.0.0.1:0"}
+	args := []string{"demo", "--report", file, "--flights", strconv.Itoa(demoFlights), "--http", taken, "--kafka", taken}
 	page := filepath.Join(dir, "seen.html")
 	if demoFlights == 0 {
 		args = append(args, "--html", page)
@@ -99,6 +100,24 @@ func TestDemoCountsEveryFlightOnce(t *testing.T) {
 		if text, err := os.ReadFile(page); err != nil || !bytes.Contains(text, []byte("distance (carrier=UA)")) || !strings.Contains(r.stdout.String(), "file://"+page) {
 			t.Errorf("the page that stays has %d bytes, %v", len(text), err)
 		}
+	}
+}
+
+// take listens on a port and returns its address.
+func take(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l.Addr().String()
+}
+
+func TestDemoEndsWhenItIsToldTo(t *testing.T) {
+	r := run(t, "demo", "--exit", "--flights", strconv.Itoa(fewestFlights), "--http", "127.0.0.1:0", "--kafka", "127.0.0.1:0")
+	if r.code != exitOK || !strings.Contains(r.stdout, "Counted 10,000 events in ") || strings.Contains(r.stdout, "another terminal") {
+		t.Errorf("exit %d: %s%s", r.code, r.stdout, r.stderr)
 	}
 }
 
