@@ -59,7 +59,8 @@ func (a *app) watchDemo(ctx context.Context, flights *demo.Flights, l local, set
 	}
 	quiet := *a
 	quiet.Stdout, quiet.Stderr, quiet.Terminal = io.Discard, io.Discard, false
-	if err := quiet.createBaseline(ctx, m, demoBaseline, createFlags{from: set.set}); err != nil {
+	// No inference is there yet to learn from.
+	if err := quiet.createBaseline(ctx, m, demoBaseline, createFlags{from: set.set, variation: variationOff}); err != nil {
 		return nil, fmt.Errorf("make the demo's baseline: %w", err)
 	}
 	if err := awaitSilence(ctx, m, mon); err != nil {
