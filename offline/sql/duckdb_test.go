@@ -145,7 +145,7 @@ func TestResultsAsJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	r, err := sql.Query(t.Context(), db, `SELECT 1::BIGINT AS b, 2::HUGEINT AS "h ""q""", 1.5 AS d, 0.1::DOUBLE AS f, 'nan'::DOUBLE AS nan, NULL AS nothing, [1, NULL] AS list, {'a': 'x'} AS s,
+	r, err := sql.Query(t.Context(), db, `SELECT 1::BIGINT AS b, 2::HUGEINT AS "h ""q""", 1.5 AS d, 0.1::DOUBLE AS f, 'nan'::DOUBLE AS nan, NULL AS nothing, [1, NULL] AS list, {'a': 'x'} AS s, [[1.25], NULL] AS lists,
 		DATE '2026-03-01' AS day, TIMESTAMPTZ '2026-03-01 12:00:00.5Z' AS at FROM range(3)`)
 	if err != nil {
 		t.Fatal(err)
@@ -156,7 +156,7 @@ func TestResultsAsJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `[
-  {"b": 1, "h \"q\"": 2, "d": 1.5, "f": 0.1, "nan": "NaN", "nothing": null, "list": [1,null], "s": {"a":"x"}, "day": "2026-03-01", "at": "2026-03-01T12:00:00.5Z"}
+  {"b": 1, "h \"q\"": 2, "d": 1.5, "f": 0.1, "nan": "NaN", "nothing": null, "list": [1,null], "s": {"a":"x"}, "lists": [[1.25],null], "day": "2026-03-01", "at": "2026-03-01T12:00:00.5Z"}
 ]
 `
 	if b.String() != want {

@@ -189,7 +189,8 @@ func plain(v any, typ string) any {
 	case big.Int:
 		return json.Number(v.String())
 	case fmt.Stringer:
-		if isWide(typ) {
+		// Of an element of a list only its own type says that it is a number; both drivers call theirs so.
+		if isWide(typ) || strings.HasSuffix(reflect.TypeOf(v).String(), ".Decimal") {
 			return json.Number(v.String())
 		}
 		return v.String()
