@@ -116,7 +116,26 @@ func (a *app) demoLogger() (*slog.Logger, error) {
 	if a.logLevel == defaultLogLevel {
 		a.logLevel = "warn"
 	}
-	return a.logger()
+	logger, err := a.logger()
+	if err != nil {
+		return nil, err
+	}
+	return slog.New(demoHandler{logger.Handler()}), nil
+}
+
+// demoHandler leaves out the advice to make the baseline that the demo makes itself, when the flights are counted.
+type demoHandler struct{ slog.Handler }
+
+func (h demoHandler) Handle(ctx context.Context, r slog.Record) error {
+	own := false
+	r.Attrs(func(a slog.Attr) bool {
+		own = own || a.Key == "hint" && a.Value.String() == "freshet baseline create "+demoBaseline
+		return !own
+	})
+	if own {
+		return nil
+	}
+	return h.Handler.Handle(ctx, r)
 }
 
 // playDemo is the demo on a running plane.

@@ -94,6 +94,9 @@ func TestDemoCountsEveryFlightOnce(t *testing.T) {
 	}
 	r.await(func(stdout string) bool { return strings.Contains(stdout, last) })
 	checkDemo(t, r.stdout.String(), file)
+	if strings.Contains(r.stderr.String(), "baseline create") {
+		t.Errorf("it advises what it does itself: %s", r.stderr.String())
+	}
 	tryDemo(t, dir, r.stdout.String())
 	r.stop()
 	if demoFlights == 0 {
