@@ -20,15 +20,14 @@ type proxy struct {
 	mu       sync.Mutex
 	target   string
 	conns    map[net.Conn]bool
-	accepted int // connections of clients, ever
 	closed   bool
 	down     bool      // connections are refused
 	whose    [2]string // parts of the transactional ids that are meant below
 	lost     int       // as many answers to endTxn are lost, with their connections, once Kafka has given them
 	unheard  int       // as many requests endTxn are lost, with their connections, before Kafka has them
 	happened int       // of both
-	// watch, if not nil, is told of each request before it goes on, with the number of its connection, and may hold it up.
-	watch func(conn int, request []byte)
+	// watch, if not nil, is told of each request before it goes on, and may hold it up.
+	watch func(request []byte)
 }
 
 func startProxy(t *testing.T) *proxy {
@@ -111,8 +110,7 @@ func (p *proxy) serve(client net.Conn) {
 		return
 	}
 	p.mu.Lock()
-	target, number := p.target, p.accepted
-	p.accepted++
+	target := p.target
 	p.mu.Unlock()
 	server, err := net.Dial("tcp", target)
 	if err != nil {
@@ -127,7 +125,7 @@ func (p *proxy) serve(client net.Conn) {
 		defer client.Close()
 		defer server.Close()
 		p.forward(server, client, func(frame []byte) bool {
-			p.watched(number, frame)
+			p.watched(frame)
 			ends := p.endsMeant(frame)
 			if ends && p.strikes(&p.unheard) {
 				return false
@@ -147,12 +145,12 @@ func (p *proxy) serve(client net.Conn) {
 }
 
 // watched tells whoever watches of a request.
-func (p *proxy) watched(conn int, request []byte) {
+func (p *proxy) watched(request []byte) {
 	p.mu.Lock()
 	watch := p.watch
 	p.mu.Unlock()
 	if watch != nil {
-		watch(conn, request)
+		watch(request)
 	}
 }
 

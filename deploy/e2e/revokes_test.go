@@ -15,84 +15,26 @@ import (
 	"github.com/freshet-io/freshet/internal/testenv"
 )
 
-// Kafka's numbers of the requests that revokes holds up.
-const (
-	joinGroup       = 11
-	addOffsetsToTxn = 25
-)
+// txnOffsetCommit is Kafka's number of the request that commits offsets in a transaction, the first of those that end it.
+const txnOffsetCommit = 28
 
-// revokes is what the proxy does while two instances join the group of two others and a transaction of one of these is about to end. It puts
-// the requests into an order that makes the group take partitions from that one twice before the end goes on. The connection that is held up
-// has its heartbeats too: it must not lead the group, which asks for metadata there, and learns of the second revocation by joining for the first.
-type revokes struct {
-	from, to int           // its connections
-	over     chan struct{} // closed when its transaction may end
-
-	mu        sync.Mutex
-	joins     int  // its own
-	held      bool // the end of its transaction is held up
-	late      int  // the connection of the instance that joins last; it asks first, and is held up
-	lateJoins int
-
-	waiting, again, both chan struct{}
+// heldEnd holds up the ends of one's transactions on their way to Kafka, and with them what else goes that way: its heartbeats.
+type heldEnd struct {
+	came chan struct{} // closed when the first is held up
+	over chan struct{} // closed when they may go on
+	once sync.Once
 }
 
-func newRevokes(from, to int) *revokes {
-	return &revokes{
-		from: from, to: to, late: -1,
-		over: make(chan struct{}), waiting: make(chan struct{}), again: make(chan struct{}), both: make(chan struct{}),
+func (h *heldEnd) watch(request []byte) {
+	if binary.BigEndian.Uint16(request[4:]) == txnOffsetCommit && bytes.Contains(request, []byte(".materialize.one")) {
+		h.once.Do(func() { close(h.came) })
+		<-h.over
 	}
 }
 
-// watch holds up: the end of the transaction once its instance has begun to join; the last instance's join until that one has given up
-// partitions and joins for a second time; and the others' second joins until the last one has asked.
-func (r *revokes) watch(conn int, request []byte) {
-	if !bytes.Contains(request, []byte(".materialize")) {
-		return
-	}
-	for _, wait := range r.waits(conn, binary.BigEndian.Uint16(request[4:]), bytes.Contains(request, []byte(".materialize.one"))) {
-		<-wait
-	}
-}
-
-func (r *revokes) waits(conn int, key uint16, ones bool) []chan struct{} {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	switch {
-	case key == addOffsetsToTxn && ones && r.joins > 0:
-		r.held = true
-		return []chan struct{}{r.over}
-	case key != joinGroup:
-	case conn >= r.from && conn < r.to:
-		if r.joins++; r.joins == 2 {
-			close(r.again)
-		}
-	case r.late < 0 && conn >= r.to:
-		r.late = conn
-		close(r.waiting)
-		return []chan struct{}{r.again}
-	case conn == r.late: // the first request was answered with a name
-		if r.lateJoins++; r.lateJoins == 1 {
-			time.AfterFunc(100*time.Millisecond, func() { close(r.both) }) // it arrives meanwhile
-		}
-	case r.joins > 1:
-		return []chan struct{}{r.both}
-	}
-	return nil
-}
-
-func (r *revokes) holding() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.held || r.joins < 3 { // joining again is what follows a revocation
-		return fmt.Errorf("the end of the transaction is held up: %v, its instance has joined %d times since", r.held, r.joins)
-	}
-	return nil
-}
-
-// TestPartitionsGoTwiceWithinATransaction runs two instances, of the names one and two, and has two more join while the end of a transaction of
-// one is held up on its way to Kafka: twice partitions are taken from it that the transaction may have records of. The broker is one whose
-// transactions are ended as before Kafka 4.0: since then a client does not join while its offsets are on their way.
+// TestPartitionsGoTwiceWithinATransaction runs two instances, of the names one and two, and has two more join, one after the other, while the end
+// of a transaction of one is held up: it is thrown out, and its partitions, of which the transaction has records, go to others twice. The
+// broker is one whose transactions are ended as before Kafka 4.0.
 func TestPartitionsGoTwiceWithinATransaction(t *testing.T) {
 	t.Parallel()
 	front := startProxy(t)
@@ -103,8 +45,6 @@ func TestPartitionsGoTwiceWithinATransaction(t *testing.T) {
 	two := p.run("two")
 	events := p.stream(61, 4)
 	eventually(t, "two is ready", two.caughtUp)
-	var r *revokes
-	front.set(func() { r = newRevokes(front.accepted, 0) })
 	one := p.run("one")
 	eventually(t, "one is at work", one.working)
 	aborted := func() float64 {
@@ -115,26 +55,20 @@ func TestPartitionsGoTwiceWithinATransaction(t *testing.T) {
 		return n
 	}
 	before := aborted()
-	front.set(func() {
-		r.to = front.accepted
-		front.watch = r.watch
-	})
-	end := sync.OnceFunc(func() { close(r.over) })
+	held := &heldEnd{came: make(chan struct{}), over: make(chan struct{})}
+	end := sync.OnceFunc(func() { close(held.over) })
 	defer end()
-	four := p.launch("four")
+	front.set(func() { front.watch = held.watch })
 	select {
-	case <-r.waiting:
+	case <-held.came:
 	case <-time.After(patience):
-		t.Fatalf("the last instance does not join:\n%s", four.tail())
+		t.Fatalf("one ends no transaction:\n%s", one.tail())
 	}
+	adm, group := kadm.NewClient(p.client()), p.prefix+"materialize"
 	three := p.launch("three")
-	adm := kadm.NewClient(p.client())
-	eventually(t, "partitions are taken away twice within a transaction", func() error {
-		if err := r.holding(); err != nil {
-			return err
-		}
-		return sharesAre(t, adm, p.prefix+"materialize", 4, 2*orderPartitions)
-	})
+	eventually(t, "two and three have all partitions", func() error { return sharesAre(t, adm, group, 2, 2*orderPartitions) })
+	four := p.launch("four")
+	eventually(t, "two, three and four have them", func() error { return sharesAre(t, adm, group, 3, 2*orderPartitions) })
 	end()
 	eventually(t, "the transaction is aborted", func() error {
 		if aborted() == before {
@@ -142,6 +76,7 @@ func TestPartitionsGoTwiceWithinATransaction(t *testing.T) {
 		}
 		return nil
 	})
+	eventually(t, "one is back", func() error { return sharesAre(t, adm, group, 4, 2*orderPartitions) })
 	for _, in := range []*instance{three, four, two} {
 		in.awaitStart()
 		in.stop()
