@@ -1,7 +1,9 @@
 package processors
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"time"
 )
 
@@ -155,7 +157,11 @@ func (m *materializer) start(tp topicPartition, d restored) {
 	m.lastCanary = time.Time{}
 	t.online.began, t.online.lastFull = m.now(), m.now()
 	m.met.restored(d)
-	m.logger.Info("task restored", "task", t.name(), "records", d.records, "took", d.took.Round(time.Millisecond), "next", at)
+	level := slog.LevelInfo
+	if d.records == 0 && d.took < time.Second {
+		level = slog.LevelDebug // there was nothing to restore
+	}
+	m.logger.Log(context.Background(), level, "task restored", "task", t.name(), "records", d.records, "took", d.took.Round(time.Millisecond), "next", at)
 }
 
 // beginsIncomplete is what a view's reader says that begins on a source's topic which no longer has its first records.

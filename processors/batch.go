@@ -149,8 +149,9 @@ func (m *materializer) apply(fetches kgo.Fetches) {
 			pt.t.startRepublish(nil, nil)
 		}
 		m.taken += int64(len(pt.recs))
-		for _, n := range pt.t.counts.dead {
+		for class, n := range pt.t.counts.dead {
 			m.deadLetters += int64(n)
+			m.aside.note(pt.t.in.source.Name, class, n)
 		}
 		m.met.applied(pt.t)
 	}

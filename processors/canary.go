@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -68,11 +69,14 @@ func (c *canaries) run(ctx context.Context) {
 		case orders := <-c.orders:
 			var errs []error
 			for _, o := range orders {
-				errs = append(errs, c.tend(ctx, o))
+				err := c.tend(ctx, o)
+				if err != nil && !slices.ContainsFunc(errs, func(e error) bool { return e.Error() == err.Error() }) { // tasks share their nodes
+					errs = append(errs, err)
+				}
 			}
 			err := errors.Join(errs...)
 			if err != nil && !failing && ctx.Err() == nil {
-				c.logger.Warn("canaries cannot be tended", "err", err)
+				c.logger.Warn("the online store cannot be asked whether it has lost anything", "err", err)
 			}
 			failing = err != nil
 			c.err.Store(&err)

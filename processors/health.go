@@ -25,6 +25,7 @@ func (m *materializer) housekeeping() {
 		return
 	}
 	m.lastHouse = now
+	m.aside.flush()
 	m.setStatus()
 	if now.Sub(m.lastPositions) > positionsEvery && len(m.running) > 0 {
 		m.lastPositions = now

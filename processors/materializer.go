@@ -24,6 +24,7 @@ type materializer struct {
 	logger *slog.Logger
 	now    func() time.Time
 	met    *metrics
+	aside  *asideLog
 	gaps   bool // continue after a gap instead of stopping
 
 	store    *store
@@ -72,7 +73,7 @@ type materializer struct {
 
 func newMaterializer(r *Runtime, st *store) (*materializer, error) {
 	m := &materializer{
-		plane: r.plane, topo: r.topo, client: r.client, logger: r.logger, now: r.now, met: r.met, gaps: r.opts.AcceptGap,
+		plane: r.plane, topo: r.topo, client: r.client, logger: r.logger, now: r.now, met: r.met, aside: r.aside, gaps: r.opts.AcceptGap,
 		store: st, pub: newPublisher(r.opts.Online), inputs: map[string]*input{}, tasks: map[topicPartition]*task{},
 		restorer: &restorer{
 			store: st, client: r.client, group: r.topo.materializeGroup(), eraseTopic: r.topo.eraseTopic(), logger: r.logger, now: r.now,

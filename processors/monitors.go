@@ -46,6 +46,7 @@ type Monitors struct {
 	logger   *slog.Logger
 	now      func() time.Time
 	met      *monitorMetrics
+	aside    *asideLog
 	follower *follower
 	accept   bool // gaps
 	// partitions are how many the topics of inferences had at the start.
@@ -65,6 +66,7 @@ func NewMonitors(ctx context.Context, o MonitorOptions) (*Monitors, error) {
 		o.Now = time.Now
 	}
 	m := &Monitors{plane: o.Plane, client: o.Client, logger: o.Logger, now: o.Now, met: newMonitorMetrics(o.Registerer), accept: o.AcceptGap}
+	m.aside = &asideLog{logger: o.Logger, now: o.Now}
 	for _, model := range o.Plane.Models {
 		for _, mon := range o.Plane.Monitors {
 			if mon.Model == model {

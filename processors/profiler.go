@@ -230,6 +230,7 @@ func (p *profiler) deadLetter(ctx context.Context, rec *kgo.Record, bad *ingest.
 	d := ingest.DeadLetter(topic, source, rec, bad, p.now())
 	d.Partition = rec.Partition % partitions // the topic may have gained some since
 	p.met.deadLetters.WithLabelValues(source, string(bad.Class)).Inc()
+	p.aside.note(source, bad.Class, 1)
 	p.sess.s.Produce(ctx, d, p.out.produced)
 }
 

@@ -27,6 +27,7 @@ type router struct {
 	logger     *slog.Logger
 	now        func() time.Time
 	met        *metrics
+	aside      *asideLog
 
 	reader   *ingest.Reader
 	row      []feature.Value
@@ -50,7 +51,7 @@ func newRouter(r *Runtime, rt *route) (*router, error) {
 	}
 	router := &router{
 		route: rt, plane: r.plane, group: r.topo.routeGroup(rt), batchBytes: r.topo.maxBatchBytes(),
-		client: r.client, logger: r.logger, now: r.now, met: r.met,
+		client: r.client, logger: r.logger, now: r.now, met: r.met, aside: r.aside,
 		reader: rd, row: make([]feature.Value, len(rt.source.Schema)),
 	}
 	for i, v := range rt.to.views {
@@ -235,6 +236,7 @@ func (r *router) deadLetter(ctx context.Context, rec *kgo.Record, why *ingest.Fi
 	d := ingest.DeadLetter(r.to.deadLetters, r.source.Name, rec, why, r.now())
 	d.Partition = rec.Partition
 	r.met.deadLetters.WithLabelValues(r.source.Name, string(why.Class)).Inc()
+	r.aside.note(r.source.Name, why.Class, 1)
 	r.sess.s.Produce(ctx, d, r.out.produced)
 }
 

@@ -50,6 +50,7 @@ type Runtime struct {
 	logger *slog.Logger
 	now    func() time.Time
 	met    *metrics
+	aside  *asideLog
 
 	mat *materializer
 	rts []*router
@@ -62,6 +63,7 @@ func New(ctx context.Context, o Options) (*Runtime, error) {
 		o.Now = time.Now
 	}
 	r := &Runtime{opts: o, plane: o.Plane, topo: newTopology(o.Plane), client: o.Client, logger: o.Logger, now: o.Now, met: newMetrics(o.Registerer)}
+	r.aside = &asideLog{logger: o.Logger, now: o.Now}
 	if len(r.topo.inputs) == 0 {
 		return r, nil
 	}

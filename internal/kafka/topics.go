@@ -142,7 +142,7 @@ func detail(message string) string {
 
 // awaitLeaders waits until the brokers show every topic with a leader for each partition.
 func awaitLeaders(ctx context.Context, adm *kadm.Client, names []string, specs map[string]TopicSpec) (kadm.TopicDetails, error) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, leaderPatience)
 	defer cancel()
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, 500*time.Millisecond) {
 		details, _, err := describe(ctx, adm, names)
@@ -240,18 +240,34 @@ func listOf(v string) []string {
 	return parts
 }
 
-// DescribeTopic returns what the cluster says of a topic, or ErrNoTopic.
+// DescribeTopic returns what the cluster says of a topic, or ErrNoTopic. It waits for one that is there and cannot be described yet.
 func DescribeTopic(ctx context.Context, adm *kadm.Client, name string) (Topic, error) {
-	details, _, err := describe(ctx, adm, []string{name})
-	if err != nil {
-		return Topic{}, err
+	for left, wait := leaderPatience, 10*time.Millisecond; ; wait = min(2*wait, 500*time.Millisecond) {
+		details, _, err := describe(ctx, adm, []string{name})
+		if err != nil {
+			return Topic{}, err
+		}
+		d := details[name]
+		switch {
+		case errors.Is(d.Err, kerr.LeaderNotAvailable): // not that there is no such topic
+			if left -= wait; left < 0 {
+				return Topic{}, fmt.Errorf("describe topic %q: %w", name, d.Err)
+			}
+		case d.Err != nil || len(d.Partitions) == 0:
+			return Topic{}, fmt.Errorf("topic %q: %w", name, ErrNoTopic)
+		default:
+			return Topic{Name: name, ID: d.ID, Partitions: int32(len(d.Partitions)), Replicas: d.Partitions.NumReplicas()}, nil
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return Topic{}, fmt.Errorf("describe topic %q: %w", name, ctx.Err())
+		}
 	}
-	d := details[name]
-	if d.Err != nil || len(d.Partitions) == 0 {
-		return Topic{}, fmt.Errorf("topic %q: %w", name, ErrNoTopic)
-	}
-	return Topic{Name: name, ID: d.ID, Partitions: int32(len(d.Partitions)), Replicas: d.Partitions.NumReplicas()}, nil
 }
+
+// leaderPatience is how long a topic is waited for that has no leaders.
+const leaderPatience = 30 * time.Second
 
 // describe returns what the cluster says of the topics and the number of its brokers. A topic that does not exist is
 // absent or has ErrNoTopic's cause in Err; any other error of a topic is returned.

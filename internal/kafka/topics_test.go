@@ -11,7 +11,9 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/freshet-io/freshet/config"
 	"github.com/freshet-io/freshet/internal/kafka"
@@ -138,6 +140,24 @@ func testTopics(t *testing.T, c config.Kafka) {
 func newAdmin(t *testing.T, c config.Kafka) *kadm.Client {
 	t.Helper()
 	return kadm.NewClient(newClient(t, c))
+}
+
+// TestATopicWithoutALeaderIsNoMissingOne: to take it for one would be to begin anew beside what there is.
+func TestATopicWithoutALeaderIsNoMissingOne(t *testing.T) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, "plane"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Close)
+	adm := newAdmin(t, config.Kafka{Brokers: cluster.ListenAddrs()})
+	h := cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata}, Topic: "plane", Err: kerr.LeaderNotAvailable, Count: 3})
+	topic, err := kafka.DescribeTopic(t.Context(), adm, "plane")
+	if err != nil || topic.Partitions != 2 || h.Hits() != 3 {
+		t.Errorf("described as %+v, error %v, after %d answers without a leader", topic, err, h.Hits())
+	}
+	if _, err := kafka.DescribeTopic(t.Context(), adm, "none"); !errors.Is(err, kafka.ErrNoTopic) {
+		t.Errorf("a topic that is not there: %v", err)
+	}
 }
 
 func TestEnsureTopicsRefusesTwins(t *testing.T) {
