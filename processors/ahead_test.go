@@ -236,3 +236,28 @@ func TestWhatIsTakenInAheadIsBounded(t *testing.T) {
 	held.release()
 	eventually(t, "features", w.check)
 }
+
+// So are the bytes that wait to be produced: rows of logs may be large, and dead letters are records as they came.
+func TestWhatIsKeptForTheNextTransactionIsBoundedInBytes(t *testing.T) {
+	home := make(chan *logChunk, logChunksKept)
+	one := &task{}
+	m := &materializer{sess: &session{}, running: []*task{one}, ending: &ending{}}
+	if !m.mayFold() {
+		t.Fatal("nothing is kept, and nothing is folded in")
+	}
+	row := make([]byte, 1<<20)
+	for range aheadBytes/len(row) - 1 {
+		one.logged.add(home, "log", 0, row, 8)
+	}
+	if !m.mayFold() {
+		t.Errorf("nothing is folded in at %d bytes", m.keptBytes())
+	}
+	one.dead = append(one.dead, &kgo.Record{Key: []byte("u"), Value: row})
+	if m.mayFold() {
+		t.Errorf("events are folded in at %d bytes", m.keptBytes())
+	}
+	one.logged.drop()
+	if n := m.keptBytes(); n != len(row)+1 {
+		t.Errorf("%d bytes are kept of rows that were dropped", n-len(row)-1)
+	}
+}

@@ -47,6 +47,9 @@ func (m *materializer) finish(ctx context.Context, e *ending) (committed bool, e
 	if e.doomed {
 		return false, m.sess.abort(ctx)
 	}
+	if len(e.at) == 0 { // nothing was folded in, and nothing produced
+		return true, m.sess.abort(ctx)
+	}
 	if err := m.sess.flush(ctx); err != nil {
 		return false, err
 	}
@@ -94,8 +97,11 @@ func (m *materializer) ended() error {
 	return nil
 }
 
-// aheadRecords bounds what is folded in while a transaction ends.
-const aheadRecords = 2 * maxPoll
+// What is folded in while a transaction ends is bounded, to a batch, by records and by the bytes that wait to be produced.
+const (
+	aheadRecords = 2 * maxPoll
+	aheadBytes   = 64 << 20
+)
 
 // mayFold reports whether records are read and folded in now: not if what waits for the transaction that ends is enough, or
 // something waits for a time without one.
@@ -103,7 +109,18 @@ func (m *materializer) mayFold() bool {
 	if m.ending == nil {
 		return true
 	}
-	return !m.standing && !m.doomed && !m.sess.blocked.Load() && m.aheadBy < aheadRecords
+	return !m.standing && !m.doomed && !m.sess.blocked.Load() && m.aheadBy < aheadRecords && m.keptBytes() < aheadBytes
+}
+
+// keptBytes is how much the tasks keep to be produced in the next transaction.
+func (m *materializer) keptBytes() (n int) {
+	for _, t := range m.running {
+		n += t.logged.bytes
+		for _, d := range t.dead {
+			n += len(d.Key) + len(d.Value)
+		}
+	}
+	return n
 }
 
 // hasToStand reports whether something is to be done that may only be done while no transaction is open: see between.

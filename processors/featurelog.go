@@ -119,8 +119,9 @@ func (c *logChunk) done() {
 
 // loggedRows are the records of logs that a task's batch has made, and the chunk that is being filled.
 type loggedRows struct {
-	open *logChunk
-	out  []loggedRow
+	open  *logChunk
+	out   []loggedRow
+	bytes int // of out
 }
 
 type loggedRow struct {
@@ -144,6 +145,7 @@ func (g *loggedRows) add(home chan *logChunk, topic string, partition int32, tex
 	c.recs = append(c.recs, kgo.Record{Topic: topic, Partition: partition, Key: b[:key:key], Value: b[key:]})
 	c.left.Add(1)
 	g.out = append(g.out, loggedRow{&c.recs[len(c.recs)-1], c})
+	g.bytes += len(b)
 }
 
 // takeChunk returns an empty chunk with room for n bytes.
@@ -168,8 +170,13 @@ func (g *loggedRows) drop() {
 	for _, r := range g.out {
 		r.chunk.done()
 	}
+	g.sent()
+}
+
+// sent forgets what has been taken up.
+func (g *loggedRows) sent() {
 	clear(g.out)
-	g.out = g.out[:0]
+	g.out, g.bytes = g.out[:0], 0
 }
 
 // produceLogged sends what a task has logged, in the open transaction. A stop commits it too: ctx does not end.
@@ -182,6 +189,5 @@ func (m *materializer) produceLogged(ctx context.Context, t *task) {
 		m.sess.s.Produce(ctx, r.rec, r.chunk.promise)
 	}
 	m.met.logged.WithLabelValues(t.in.source.Name).Add(float64(len(t.logged.out)))
-	clear(t.logged.out)
-	t.logged.out = t.logged.out[:0]
+	t.logged.sent()
 }

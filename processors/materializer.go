@@ -214,7 +214,9 @@ func (m *materializer) stand(ctx context.Context) (again bool, err error) {
 	if err := m.between(ctx); err != nil {
 		return false, err
 	}
-	m.sess.hold()
+	if err := m.sess.hold(ctx); err != nil {
+		return false, err
+	}
 	if m.sess.rebalance.Load() {
 		return true, nil // partitions came or went before it was held
 	}

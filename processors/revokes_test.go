@@ -82,6 +82,75 @@ func TestTwoRebalancesWithinATransaction(t *testing.T) {
 	eventually(t, "one is back", func() error { return w.sharesAre(group, 3, testPartitions-1) })
 }
 
+// TestAMemberThatJoinsAnewUnderAnotherIDCommitsNothingOfBefore: a join is held up on its way until the member has been thrown out and its partitions
+// have been another's. The client then joins anew by itself, and tells of it when rebalances are let go on; what its open transaction has is refused.
+func TestAMemberThatJoinsAnewUnderAnotherIDCommitsNothingOfBefore(t *testing.T) {
+	t.Parallel()
+	w := newWorldOn(t, 3, "")
+	group := w.plane.Prefix + "materialize"
+	run := func(name string, dial holdingDialer) *instance {
+		return w.run(func(o *Options) {
+			o.Plane.Processing.InstanceID = name
+			if dial != nil {
+				o.Plane.Processing.CommitInterval = 6 * time.Second // only the rebalance is to end its transaction
+			}
+			o.Client = append(o.Client, kgo.RebalanceTimeout(2*time.Second), kgo.Dialer(dial.dial))
+		})
+	}
+	held, release := make(chan struct{}), make(chan struct{})
+	join := sync.OnceFunc(func() { close(release) })
+	var hold atomic.Bool
+	one := run("one", func(request []byte) {
+		if binary.BigEndian.Uint16(request[4:]) == uint16(kmsg.JoinGroup) && bytes.Contains(request, []byte(group)) && hold.CompareAndSwap(true, false) {
+			close(held)
+			<-release
+		}
+	})
+	t.Cleanup(join) // before the instance is to stop
+	w.produce(100)
+	eventually(t, "features", w.check)
+	one.waitReady()
+	eventually(t, "an end", one.idle)
+	first := w.members(group)
+	hold.Store(true)
+	two := run("two", nil)
+	select {
+	case <-held:
+	case <-time.After(30 * time.Second):
+		t.Fatal("one does not join")
+	}
+	w.produce(80)
+	eventually(t, "features", w.check)
+	eventually(t, "a transaction is open", func() error {
+		if one.idle() == nil {
+			return errors.New("it is idle")
+		}
+		return nil
+	})
+	transactions := func(in *instance, result string) float64 {
+		return testutil.ToFloat64(in.rt.met.txns.WithLabelValues("materialize", result))
+	}
+	committed, aborted := transactions(one, "committed"), transactions(one, "aborted")
+	eventually(t, "two has all partitions", func() error {
+		if slices.Equal(w.members(group), first) {
+			return errors.New("one is still in the group")
+		}
+		return w.sharesAre(group, 1, 2*testPartitions)
+	})
+	join()
+	eventually(t, "one's transaction", func() error {
+		if transactions(one, "committed") == committed && transactions(one, "aborted") == aborted {
+			return errors.New("has not ended")
+		}
+		return nil
+	})
+	if transactions(one, "committed") != committed {
+		t.Error("a transaction with records of partitions that were another's was committed")
+	}
+	eventually(t, "features in the end", w.check)
+	two.waitReady()
+}
+
 // A holdingDialer is told of each request before it goes on, and may hold it up; nil holds up nothing.
 type holdingDialer func(request []byte)
 

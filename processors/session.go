@@ -22,13 +22,16 @@ import (
 const transactionTimeout = 30 * time.Second
 
 // session is a transactional group session whose callbacks only pause and set flags (R8). Its user calls everything
-// from one goroutine (R2).
+// from one goroutine at a time (R2).
 type session struct {
 	s         *kgo.GroupTransactSession
 	cl        *kgo.Client
 	rebalance atomic.Bool // partitions came or went since the flag was last cleared
 	blocked   atomic.Bool // a rebalance waits for the poll to be released
 	assigned  atomic.Bool // the group has decided what is this member's, if anything, at least once
+	// member is the id under which what is assigned was. A client that is thrown out while it joins joins anew under another one, and
+	// its callbacks have not run yet then.
+	member atomic.Pointer[string]
 	// missing are partitions whose next records the last polls have found not to exist; they are paused.
 	missing map[topicPartition]error
 
@@ -90,6 +93,8 @@ func openSession(ctx context.Context, o sessionOptions) (*session, error) {
 			if o.pauseNew {
 				cl.PauseFetchPartitions(parts)
 			}
+			id, _ := cl.GroupMetadata()
+			s.member.Store(&id)
 			s.gain(parts, time.Now())
 			s.assigned.Store(true)
 			s.rebalance.Store(true)
@@ -216,7 +221,7 @@ func (s *session) positioned(tps map[topicPartition]int64) {
 }
 
 // positionTimeout is how long a partition counts as on its way. The wrapped session does not tell of every revocation,
-// and a client that cannot learn a position says so in its polls long before.
+// and a client that cannot learn a position says so in its polls, or in hold, long before.
 const positionTimeout = time.Minute
 
 // awaiting returns how many partitions were assigned whose positions have not been taken up yet.
@@ -294,25 +299,30 @@ func (s *session) allowRebalance() {
 	s.s.AllowRebalance()
 }
 
-// over is a context that is done.
-var over = func() context.Context {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	return ctx
-}()
-
-// hold keeps rebalances from going on until allowRebalance, for a user that does not poll. It waits for callbacks that are at work.
-func (s *session) hold() {
-	s.cl.PollRecords(over, 1) // which returns nothing, and counts as a poll
+// hold keeps rebalances from going on until allowRebalance, for a user that does not poll: a poll does, though it brings nothing. It waits
+// for callbacks that are at work. What the client could not do for the group is returned.
+func (s *session) hold(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Millisecond)
+	defer cancel()
+	var failed error
+	s.cl.PollRecords(ctx, 1).EachError(func(topic string, p int32, err error) {
+		switch {
+		case errors.Is(err, context.DeadlineExceeded), kerr.IsRetriable(err), cannotRead(err): // whoever reads sees the last
+		default:
+			failed = errors.Join(failed, fmt.Errorf("fetch %s: %w", taskName(topic, p), err))
+		}
+	})
+	return failed
 }
 
 // commitReading ends the open transaction with a commit of where its user, which reads with a client of its own, is in each
 // partition. Unlike end it may be called while rebalances are held up: the session has polled nothing, so that End waits for
-// no heartbeat, and the broker refuses the offsets of a member that was thrown out.
+// no heartbeat, and the broker refuses the offsets of a member that was thrown out, which the id tells under which the partitions were assigned.
 func (s *session) commitReading(ctx context.Context, at map[topicPartition]int64) (committed bool, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer cancel()
 	ctx = kgo.PreTxnCommitFnContext(ctx, func(req *kmsg.TxnOffsetCommitRequest) error {
+		req.MemberID = *s.member.Load()
 		req.Topics = offsetsOf(at, &req.MemberID)
 		return nil
 	})

@@ -24,9 +24,9 @@ const sourceOrdinal = 1
 type taskState uint8
 
 const (
-	taskRestoring taskState = iota // paused; its store is being brought up to its changelog
+	taskRestoring taskState = iota // not read; its store is being brought up to its changelog
 	taskRunning                    // its records are applied
-	taskFailed                     // paused for good, with the reason in task.failure (R13)
+	taskFailed                     // not read any more, with the reason in task.failure (R13)
 )
 
 // A task is one partition of an input and the state of that input's views for the keys of that partition (R1).
@@ -55,7 +55,7 @@ type task struct {
 	pos        position // of the store in the changelog
 	touched    bool     // by the open transaction
 	starting   bool     // where its first start begins is not committed yet
-	outOfRange bool     // its next record does not exist: it is paused until a restore has found out what is missing
+	outOfRange bool     // its next record does not exist: it is not read until a restore has found out what is missing
 	ids        *eventIDs
 
 	erasedTo  int64 // the next request to forget an entity that is to be looked at

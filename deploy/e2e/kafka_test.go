@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/freshet-io/freshet/ingest"
 	core "github.com/freshet-io/freshet/internal/feature"
+	"github.com/freshet-io/freshet/internal/kafka"
 )
 
 // client is for the test's own use of Kafka.
@@ -26,8 +28,19 @@ func (p *plane) client(opts ...kgo.Opt) *kgo.Client {
 
 func (p *plane) createTopic(partitions int32) {
 	p.t.Helper()
-	if _, err := kadm.NewClient(p.client()).CreateTopic(p.t.Context(), partitions, 1, nil, p.topic); err != nil {
+	adm := kadm.NewClient(p.client())
+	if _, err := adm.CreateTopic(p.t.Context(), partitions, 1, nil, p.topic); err != nil {
 		p.t.Fatal(err)
+	}
+	for { // a broker knows of it a little later
+		_, err := kafka.DescribeTopic(p.t.Context(), adm, p.topic)
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, kafka.ErrNoTopic) {
+			p.t.Fatal(err)
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
 }
 
