@@ -24,8 +24,8 @@ SELECT, which the engine answers that 'freshet sql' asks. --from-topic takes the
 the baseline's version where it has one.
 
 How much served rows depend on each other is learnt from the model's inferences of a time (--since, --until), whatever the baseline
-is made from: of the baseline's version, or of any if it has too few. --variation says what becomes of a baseline of training
-data where there are not enough: auto makes it with a warning, required makes none, off does not look at them.`
+is made from: of those of the baseline's version, or else of the one that has most. --variation says what becomes of a baseline
+where there are not enough: auto makes it with a warning, required makes none, off does not look at them.`
 
 // createFlags are what the command was asked.
 type createFlags struct {
@@ -66,7 +66,7 @@ func (a *app) baselineCreateCommand() *cobra.Command {
 	f.BoolVar(&flags.fromTopic, "from-topic", false, "the model's inferences")
 	f.StringVar(&flags.since, "since", "24h", "only inferences of this time or later: RFC 3339, or how long ago (2h, 7d)")
 	f.StringVar(&flags.until, "until", "", "only inferences before this time")
-	f.StringVar(&flags.variation, "variation", variationAuto, "whether a baseline of training data learns from inferences how rows vary over time: auto, required or off")
+	f.StringVar(&flags.variation, "variation", variationAuto, "whether the baseline learns from inferences how rows vary over time: auto, required or off")
 	f.Uint64Var(&flags.rows, "rows", 0, "at most so many rows, the first; 0 for all")
 	f.StringSliceVar(&flags.nulls, "null", nil, "texts that are null in a CSV file, besides nothing: NA,NULL")
 	return cmd
@@ -78,8 +78,6 @@ func (f *createFlags) check(given func(string) bool) error {
 		return errors.New("give one of --from and --from-topic")
 	case f.variation != variationAuto && f.variation != variationRequired && f.variation != variationOff:
 		return fmt.Errorf("--variation %q is none of auto, required and off", f.variation)
-	case f.fromTopic && given("variation"):
-		return errors.New("--variation is for --from: a baseline of inferences knows how they vary")
 	case !f.fromTopic && f.variation == variationOff && (given("since") || given("until")):
 		return errors.New("--since and --until say which inferences are read, and --variation off reads none")
 	}

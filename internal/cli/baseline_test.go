@@ -116,8 +116,8 @@ func TestBaselineFromTopic(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := ok(t, "baseline", "create", "scorer_1", s.plane, "--from-topic", "--since", "1000m", "--until", "200m")
-	expect(t, r.stdout, "scorer_1: 400 rows of inferences of scores since 20", "prediction    float64", "last_country  string   100.0 %", "slices by region: eu (400)", "how rows vary over time is known of 400 inferences of version 1")
-	expect(t, r.stderr, "1 record cannot be read", "400 inferences are not of version 1")
+	expect(t, r.stdout, "scorer_1: 400 rows of inferences of scores since 20", "prediction    float64", "last_country  string   100.0 %", "slices by region: eu (400)", "how rows vary over time is not known")
+	expect(t, r.stderr, "scores has 400 inferences of version 1 since 20", "and it takes 1,000. ", ": take a longer time (--since, --until)", "1 record of scores cannot be read", "400 inferences are not of version 1")
 	expect(t, ok(t, "baseline", "create", "scorer_1", s.plane, "--from-topic", "--rows", "300", "--output", "json").stdout, `"rows": 300`)
 	if r := run(t, "baseline", "create", "scorer_1", s.plane, "--from-topic", "--since", "1s"); r.code != exitFailure || !strings.Contains(r.stderr, "there are no rows") {
 		t.Errorf("of a second: %+v", r)
@@ -144,9 +144,10 @@ func TestBaselineMistakes(t *testing.T) {
 		{[]string{"create", "scorer_1", s.plane}, exitUsage, "give one of --from and --from-topic"},
 		{[]string{"create", "scorer_1", s.plane, "--from", csv, "--since", "2h", "--variation", "off"}, exitUsage, "--since and --until say which inferences are read, and --variation off reads none"},
 		{[]string{"create", "scorer_1", s.plane, "--from", csv, "--variation", "on"}, exitUsage, `--variation "on" is none of auto, required and off`},
-		{[]string{"create", "scorer_1", s.plane, "--from-topic", "--variation", "required"}, exitUsage, "--variation is for --from: a baseline of inferences knows how they vary"},
+		{[]string{"create", "scorer_1", s.plane, "--from-topic", "--variation", "required"}, exitFailure, "--variation required: there is no topic scores yet"},
+		{[]string{"create", "scorer_1", s.plane, "--from", csv, "--since", "1h", "--until", "2h"}, exitUsage, "--until 2h is not after --since 1h"},
 		{[]string{"create", "scorer_1", s.plane, "--from", csv, "--since", "soon"}, exitUsage, `--since: "soon" is neither`},
-		{[]string{"create", "scorer_1", s.plane, "--from", csv, "--variation", "required"}, exitFailure, "--variation required: of scores since "},
+		{[]string{"create", "scorer_1", s.plane, "--from", csv, "--variation", "required"}, exitFailure, "--variation required: there is no topic scores yet: create the baseline again once the model has served for 1d"},
 		{[]string{"create", "scorer_3", s.plane, "--from", csv}, exitNotFound, `no baseline "scorer_3" in the definition; did you mean "scorer_`},
 		{[]string{"create", "scorer_1", s.plane, "--from", empty}, exitFailure, "none.csv: it has none of the model's columns (spend_1d, orders_1d, last_country, prediction)"},
 		{[]string{"create", "scorer_1", s.plane, "--from", "absent.csv"}, exitNotFound, "absent.csv"},

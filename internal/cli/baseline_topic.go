@@ -28,16 +28,18 @@ type inferenceRows struct {
 	seen         func(records int64)
 	spans        map[int32]kafka.Span
 
-	// Of the row that was given last.
-	at int64  // its time
-	of string // its version
+	of string // version of the row that was given last
 
 	// Of the last reading.
 	unreadable, otherVersion uint64
 }
 
-// aheadOfStamp is how much later than its Kafka timestamp an inference may say that it happened.
-const aheadOfStamp = time.Hour
+const (
+	// aheadOfStamp is how much later than its Kafka timestamp an inference may say that it happened.
+	aheadOfStamp = time.Hour
+	// behindStamp is how much earlier it may say so where so many records come later that these are not looked at.
+	behindStamp = time.Hour
+)
 
 // within reads of what time the inferences are.
 func (r *inferenceRows) within(f createFlags, now time.Time) (err error) {
@@ -47,6 +49,9 @@ func (r *inferenceRows) within(f createFlags, now time.Time) (err error) {
 	if f.until != "" {
 		if r.until, err = parseWhen(f.until, now); err != nil {
 			return usageError(fmt.Errorf("--until: %w", err))
+		}
+		if !r.since.Before(r.until) {
+			return usageError(fmt.Errorf("--until %s is not after --since %s", f.until, f.since))
 		}
 	}
 	return nil
@@ -64,10 +69,22 @@ func (r *inferenceRows) find(client *kgo.Client) (records int64, err error) {
 		}
 		return 0, err
 	}
-	for _, s := range r.spans {
-		records += s.To - s.From
+	return r.records(), nil
+}
+
+// cut leaves out of what is read the records that came long after the time, and returns how many records are left.
+func (r *inferenceRows) cut(client *kgo.Client) (records int64, err error) {
+	if err := kafka.Cut(r.ctx, client, r.model.Inferences.Topic, r.spans, r.until.Add(behindStamp)); err != nil {
+		return 0, err
 	}
-	return records, nil
+	return r.records(), nil
+}
+
+func (r *inferenceRows) records() (n int64) {
+	for _, s := range r.spans {
+		n += s.To - s.From
+	}
+	return n
 }
 
 // errEnough ends a reading that has as many rows as are wanted.
@@ -76,8 +93,7 @@ var errEnough = errors.New("enough rows")
 // each is a baseline.Rows.
 func (r *inferenceRows) each(fn rowFunc) error {
 	values, fields := make([]feature.Value, len(r.model.Columns)), make([]feature.Value, len(r.model.Slices))
-	return r.events(func(row []feature.Value, at int64) error {
-		r.at = at
+	return r.events(func(row []feature.Value, _ int64) error {
 		for i, c := range r.model.Columns {
 			values[i] = row[c.Field]
 		}
@@ -149,7 +165,7 @@ func (r *inferenceRows) wanted(rd *ingest.Reader, rec *kgo.Record, row []feature
 // warnings say what was left out.
 func (r *inferenceRows) warnings() (out []string) {
 	if r.unreadable > 0 {
-		out = append(out, fmt.Sprintf("%s cannot be read, and are left out", plural(int(r.unreadable), "record", "records")))
+		out = append(out, fmt.Sprintf("%s of %s cannot be read, and are left out", plural(int(r.unreadable), "record", "records"), r.model.Inferences.Topic))
 	}
 	if r.otherVersion > 0 {
 		out = append(out, fmt.Sprintf("%s not of version %s, and left out", plural(int(r.otherVersion), "inference is", "inferences are"), r.version))
@@ -159,7 +175,6 @@ func (r *inferenceRows) warnings() (out []string) {
 
 // definition is the baseline that the rows make.
 func (r *inferenceRows) definition(d baseline.Definition) baseline.Definition {
-	d.When = func() int64 { return r.at }
 	for _, c := range r.model.Columns {
 		d.Columns = append(d.Columns, baseline.Column{Name: c.Name, Type: c.Type})
 	}

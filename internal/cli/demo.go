@@ -126,6 +126,14 @@ func (a *app) demoLogger() (*slog.Logger, error) {
 // demoHandler leaves out the advice to make the baseline that the demo makes itself, when the flights are counted.
 type demoHandler struct{ slog.Handler }
 
+func (h demoHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return demoHandler{h.Handler.WithAttrs(attrs)}
+}
+
+func (h demoHandler) WithGroup(name string) slog.Handler {
+	return demoHandler{h.Handler.WithGroup(name)}
+}
+
 func (h demoHandler) Handle(ctx context.Context, r slog.Record) error {
 	own := false
 	r.Attrs(func(a slog.Attr) bool {

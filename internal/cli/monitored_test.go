@@ -37,8 +37,9 @@ monitors:
 
 // shop is a plane with a model, a monitor and a Kafka of its own.
 type shop struct {
-	plane string
-	seeds []string
+	cluster *kfake.Cluster
+	plane   string
+	seeds   []string
 }
 
 func newShop(t *testing.T) *shop {
@@ -48,7 +49,7 @@ func newShop(t *testing.T) *shop {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	s := &shop{plane: filepath.Join(t.TempDir(), "shop.yaml"), seeds: c.ListenAddrs()}
+	s := &shop{cluster: c, plane: filepath.Join(t.TempDir(), "shop.yaml"), seeds: c.ListenAddrs()}
 	if err := os.WriteFile(s.plane, fmt.Appendf(nil, monitoredPlane, "shop.", s.seeds[0]), 0o600); err != nil {
 		t.Fatal(err)
 	}

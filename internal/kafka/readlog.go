@@ -34,6 +34,23 @@ func Committed(ctx context.Context, cl *kgo.Client, topic string, since time.Tim
 	return spansOf(topic, starts, ends), nil
 }
 
+// Cut ends spans of a topic before the first record whose timestamp is at or after a time; those that are empty then are left out.
+func Cut(ctx context.Context, cl *kgo.Client, topic string, spans map[int32]Span, before time.Time) error {
+	ends, err := kadm.NewClient(cl).ListOffsetsAfterMilli(ctx, before.UnixMilli(), topic)
+	if err = errors.Join(err, ends.Error()); err != nil {
+		return listFailed(topic, err)
+	}
+	for p, s := range spans {
+		if end, ok := ends[topic][p]; ok {
+			s.To = min(s.To, end.Offset)
+		}
+		if spans[p] = s; s.From >= s.To {
+			delete(spans, p)
+		}
+	}
+	return nil
+}
+
 // Whole returns all of each of a topic's partitions, transactions that are open now included. A transaction whose end was
 // acknowledged may still be among them, since its marks arrive in their own time: who must see what was just committed
 // reads up to here. Partitions with nothing to read are left out. The error wraps ErrNoTopic if there is no such topic.

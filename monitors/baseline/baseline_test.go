@@ -89,39 +89,6 @@ func TestMakeRefusesWhatIsNoReference(t *testing.T) {
 	}
 }
 
-// Rows with times tell how they vary: values that each last for fifty rows count as a fiftieth of them.
-func TestRowsWithTimesTellHowTheyVary(t *testing.T) {
-	of := func(lasts int) float64 {
-		d := Definition{Name: "b", Model: "m", Columns: []Column{{Name: "x", Type: feature.Float64}}}
-		var at int64
-		d.When = func() int64 { return at }
-		b, err := Make(d, func(fn func(values, fields []feature.Value) error) error {
-			rng, x := rand.New(rand.NewPCG(1, 2)), 0.0
-			for i := range 30_000 {
-				if i%lasts == 0 {
-					x = rng.NormFloat64()
-				}
-				at = int64(i) * 1000
-				if err := fn([]feature.Value{feature.Float64Value(x)}, nil); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := Decode(b.AppendBinary(nil))
-		if err != nil || *got.Columns[0].Dispersion != *b.Columns[0].Dispersion {
-			t.Fatalf("decoded %+v: %v", got, err)
-		}
-		return got.Columns[0].Dispersion.Effect
-	}
-	if once, fifty := of(1), of(50); once > 2 || fifty < 35 || fifty > 75 {
-		t.Errorf("effects %g and %g", once, fifty)
-	}
-}
-
 func TestRecordsComeBack(t *testing.T) {
 	b, err := Make(definition(), rows(2000))
 	if err != nil {

@@ -26,7 +26,7 @@ type Baseline struct {
 	Rows    uint64
 	Columns []Column
 	Slices  []Slice // in the order of field and value
-	// Variation is of what inferences the columns' dispersions are; nil if none is known.
+	// Variation is of what inferences the columns' dispersions are (Learn); nil if none is known.
 	Variation *Variation
 }
 
@@ -94,16 +94,13 @@ type Definition struct {
 	From                 string
 	Columns              []Column // without profiles
 	Fields               []string // whose values make slices
-	// When is the time of the row that was given last, microseconds UTC; nil where rows have none. Of rows of a stream it is
-	// told how much they vary over time, if they are in parts of one time by and large.
-	When    func() int64
-	Options profile.Options
+	Options              profile.Options
 }
 
 // Make reads the rows and makes a baseline of them: bins from all rows, then counts of all rows and of each slice.
 func Make(d Definition, rows Rows) (*Baseline, error) {
 	b := &Baseline{Name: d.Name, Model: d.Model, Version: d.Version, Build: d.Build, From: d.From, Columns: slices.Clone(d.Columns)}
-	m := maker{b: b, fields: d.Fields, values: make([]map[string]uint64, len(d.Fields)), when: d.When}
+	m := maker{b: b, fields: d.Fields, values: make([]map[string]uint64, len(d.Fields))}
 	for i := range m.values {
 		m.values[i] = map[string]uint64{}
 	}
@@ -134,13 +131,6 @@ func Make(d Definition, rows Rows) (*Baseline, error) {
 	if b.Rows != read {
 		return nil, fmt.Errorf("baseline %s: there were %d rows at first and %d at the second reading", d.Name, read, b.Rows)
 	}
-	if m.parts != nil {
-		b.Variation = &Variation{Since: m.span.since, Until: m.span.until, Rows: b.Rows, Version: b.Version}
-		for i := range b.Columns {
-			d := m.parts.dispersion(i)
-			b.Columns[i].Dispersion = &d
-		}
-	}
 	return b, nil
 }
 
@@ -151,17 +141,10 @@ type maker struct {
 	values   []map[string]uint64 // of each field: rows by value
 	slices   []map[string]*Slice // of each field
 	again    bool                // a second reading is needed
-
-	when  func() int64
-	span  span   // of the rows' times
-	parts *parts // of that time; nil if nothing is to be known of them
 }
 
 func (m *maker) first(values, fields []feature.Value) error {
 	m.b.Rows++
-	if m.when != nil {
-		m.span.add(m.when())
-	}
 	for i := range m.builders {
 		m.builders[i].Add(&values[i])
 	}
@@ -186,9 +169,6 @@ func (m *maker) prepare() error {
 			return fmt.Errorf("column %s: %w", m.b.Columns[i].Name, err)
 		}
 		m.again = m.again || !bb.Complete()
-	}
-	if m.when != nil && m.span.divisible() {
-		m.again, m.parts = true, newParts(m.span, bins)
 	}
 	for i, field := range m.fields {
 		of := map[string]*Slice{}
@@ -221,9 +201,6 @@ func (m *maker) second(values, fields []feature.Value) error {
 	m.b.Rows++
 	for i := range values {
 		m.b.Columns[i].Profile.Add(&values[i])
-	}
-	if m.parts != nil {
-		m.parts.add(m.when(), values)
 	}
 	for i := range fields {
 		if v := &fields[i]; v.Type() == feature.String {

@@ -155,5 +155,8 @@ func readDispersion(r *wire.Reader, version byte) (*significance.Dispersion, err
 	if known > dispersionUnsettled || !(d.Effect >= 1) || !(d.DF >= 0) || !(d.Peak >= 0) || math.IsInf(d.Effect+d.DF+d.Peak, 0) {
 		return nil, fmt.Errorf("a dispersion of %g on %g degrees of freedom, peak %g (%d)", d.Effect, d.DF, d.Peak, known)
 	}
+	if d.DF == 0 { // assumed of too few parts, by earlier versions, and not estimated
+		return nil, nil
+	}
 	return d, nil
 }

@@ -1,7 +1,7 @@
 package baseline
 
 import (
-	"slices"
+	"time"
 
 	"github.com/freshet-io/freshet/internal/feature"
 	"github.com/freshet-io/freshet/monitors/drift"
@@ -9,8 +9,8 @@ import (
 	"github.com/freshet-io/freshet/monitors/significance"
 )
 
-// timeParts is into how many parts the time of a stream's rows is divided.
-const timeParts = 96
+// TimeParts is into how many parts the time of a stream's rows is divided.
+const TimeParts = 96
 
 // span is the time between the first row and the last, both included, microseconds UTC. The zero span has no rows.
 type span struct {
@@ -27,12 +27,12 @@ func (s *span) add(at int64) {
 }
 
 // divisible reports whether there is time for every part.
-func (s *span) divisible() bool { return s.rows > 0 && s.until-s.since >= timeParts }
+func (s *span) divisible() bool { return s.rows > 0 && s.until-s.since >= TimeParts }
 
 // parts are the counts of a stream's rows in parts of their time.
 type parts struct {
 	span    span
-	rows    [timeParts]uint64
+	rows    [TimeParts]uint64
 	columns [][]*profile.Profile // of each column and part
 }
 
@@ -40,7 +40,7 @@ type parts struct {
 func newParts(s span, bins []*profile.Bins) *parts {
 	p := &parts{span: s}
 	for _, b := range bins {
-		of := make([]*profile.Profile, timeParts)
+		of := make([]*profile.Profile, TimeParts)
 		for k := range of {
 			of[k] = profile.New(b, false)
 		}
@@ -49,10 +49,15 @@ func newParts(s span, bins []*profile.Bins) *parts {
 	return p
 }
 
-// add counts a row of a time; one outside of the span counts in its first or last part.
+// part is the span's part that a time is in; a time outside of the span is in its first or last.
+func (s *span) part(at int64) int {
+	at = min(max(at, s.since), s.until)
+	return int(float64(at-s.since) / float64(s.until-s.since+1) * TimeParts)
+}
+
+// add counts a row of a time.
 func (p *parts) add(at int64, values []feature.Value) {
-	at = min(max(at, p.span.since), p.span.until)
-	k := int(float64(at-p.span.since) / float64(p.span.until-p.span.since+1) * timeParts)
+	k := p.span.part(at)
 	p.rows[k]++
 	for i := range values {
 		p.columns[i][k].Add(&values[i])
@@ -80,15 +85,34 @@ func (p *parts) total(column int) (*profile.Profile, error) {
 	return all, nil
 }
 
-// dispersion estimates how a column varies between the parts, and how sure that is: less where it differs by the time of day.
+// quarters is into how many times of one length a span, or the day, is divided where a column may vary differently in each.
+const quarters = 4
+
+// quarter is the time of a part: of the day, or of a span that is no longer than that.
+func (p *parts) quarter(part int) int {
+	const day = 24 * int64(time.Hour/time.Microsecond)
+	if p.span.until-p.span.since <= day {
+		return part * quarters / TimeParts
+	}
+	middle := p.span.since + int64((float64(part)+0.5)/TimeParts*float64(p.span.until-p.span.since))
+	return int((middle%day + day) % day * quarters / day)
+}
+
+// dispersion estimates how a column varies between the parts that have rows, and how sure that is: less where it differs by the time
+// of day.
 func (p *parts) dispersion(column int) significance.Dispersion {
-	bins, counts := p.columns[column][0].Bins(), make([][]uint64, timeParts)
+	bins := p.columns[column][0].Bins()
+	var counts [][]uint64
+	var byTime [quarters][][]uint64
 	for k, of := range p.columns[column] {
-		counts[k] = of.Counts.Counts()
+		if p.rows[k] > 0 {
+			q, n := p.quarter(k), of.Counts.Counts()
+			counts, byTime[q] = append(counts, n), append(byTime[q], n)
+		}
 	}
-	var quarters []significance.Dispersion
-	for of := range slices.Chunk(counts, timeParts/4) {
-		quarters = append(quarters, drift.Dispersion(bins, of))
+	var each []significance.Dispersion
+	for _, of := range byTime {
+		each = append(each, drift.Dispersion(bins, of))
 	}
-	return drift.Dispersion(bins, counts).Uneven(quarters)
+	return drift.Dispersion(bins, counts).Uneven(each)
 }

@@ -34,6 +34,7 @@ type served struct {
 	n       int
 	lasts   int     // inferences that a value lasts
 	shift   float64 // of the values
+	apart   float64 // by how much the values of version 2 are above those of others, in deviations
 	spread  float64 // of the values, 0 for 1
 	pause   bool    // nothing comes for most of the day
 	version func(i int) string
@@ -59,7 +60,11 @@ func (s served) stream() Stream {
 			if s.version != nil {
 				version = s.version(i)
 			}
-			if err := fn([]feature.Value{x, ok}, at, version); err != nil {
+			value := x
+			if version == "2" {
+				value = feature.Float64Value(x.Float64() + s.apart)
+			}
+			if err := fn([]feature.Value{value, ok}, at, version); err != nil {
 				return err
 			}
 		}
@@ -104,35 +109,43 @@ func TestNothingIsLearntOfWhatIsUnlikeTheTraining(t *testing.T) {
 	}
 }
 
-func TestInferencesOfItsOwnVersionComeFirst(t *testing.T) {
+// Inferences are of one version, and that two are different is no variation.
+func TestOneVersionIsLearntOf(t *testing.T) {
+	of := func(names ...string) func(int) string { return func(i int) string { return names[i%len(names)] } }
 	for name, c := range map[string]struct {
+		own     string
 		version func(int) string
 		want    Variation
 	}{
-		"all are":    {func(int) string { return "2" }, Variation{Rows: 6000, Version: "2"}},
-		"enough are": {func(i int) string { return []string{"1", "2"}[i%2] }, Variation{Rows: 3000, Version: "2"}},
-		"few are":    {func(i int) string { return []string{"2", "1"}[min(i%10, 1)] }, Variation{Rows: 6000}},
-		"of late": {func(i int) string {
-			return []string{"1", "2"}[i/4000]
-		}, Variation{Rows: 6000}},
-		"none are": {func(int) string { return "1" }, Variation{Rows: 6000}},
+		"all are its own":       {"2", of("2"), Variation{Rows: 6000, Version: "2"}},
+		"enough are":            {"2", of("1", "1", "2"), Variation{Rows: 2000, Version: "2"}},
+		"few are":               {"2", of("2", "1", "1", "1", "3", "1", "1", "3", "3", "1"), Variation{Rows: 3600, Version: "1"}},
+		"its own are too short": {"2", func(i int) string { return []string{"1", "2"}[i/4000] }, Variation{Rows: 4000, Version: "1"}},
+		"none are":              {"2", of("1"), Variation{Rows: 6000, Version: "1"}},
+		"it serves every one":   {"", of("1", "2", "2"), Variation{Rows: 4000, Version: "2"}},
+		"inferences say none":   {"", of(""), Variation{Rows: 6000}},
+		"the model's before it": {"2", func(i int) string { return []string{"1", "2"}[i/5500] }, Variation{Rows: 5500, Version: "1"}},
 	} {
 		b := trained(t)
-		if _, err := b.Learn(served{n: 6000, lasts: 1, version: c.version}.stream()); err != nil {
-			t.Fatal(err)
+		b.Version = c.own
+		if _, err := b.Learn(served{n: 6000, lasts: 1, version: c.version, apart: 1}.stream()); err != nil {
+			t.Fatalf("%s: %v", name, err)
 		}
-		if v := b.Variation; v.Rows != c.want.Rows || v.Version != c.want.Version || v.Until-v.Since < (23*time.Hour).Microseconds() {
-			t.Errorf("%s: %+v", name, v)
+		if v := b.Variation; v.Rows != c.want.Rows || v.Version != c.want.Version || b.Columns[0].Dispersion.Effect > 1.6 {
+			t.Errorf("%s: %+v, effect %g", name, v, b.Columns[0].Dispersion.Effect)
 		}
 	}
 }
 
 func TestOfTooFewInferencesNothingIsLearnt(t *testing.T) {
 	for want, s := range map[string]Stream{
-		"there are no inferences":                                 served{lasts: 1}.stream(),
-		"there are 999 inferences, and it takes 1000":             served{n: 999, lasts: 1}.stream(),
-		"2000 inferences are in 15 of 96 parts of their time":     served{n: 2000, lasts: 1, pause: true}.stream(),
-		"2000 inferences are of 23h59m17s, and it takes 120h0m0s": {Least: 120 * time.Hour, Rows: served{n: 2000, lasts: 1}.stream().Rows},
+		"there are no inferences":                                                served{lasts: 1}.stream(),
+		`there are 999 inferences of version "2", and it takes 1000`:             served{n: 999, lasts: 1}.stream(),
+		`2000 inferences of version "2" are in 15 of 96 parts of their time`:     served{n: 2000, lasts: 1, pause: true}.stream(),
+		`2000 inferences of version "2" are of 23h59m16.8s, and it takes 120h0m`: {Least: 120 * time.Hour, Rows: served{n: 2000, lasts: 1}.stream().Rows},
+		`there are 900 inferences of version "1", and it takes 1000`: served{n: 1800, lasts: 1, version: func(i int) string {
+			return []string{"1", "3"}[i%2]
+		}}.stream(),
 	} {
 		b := trained(t)
 		_, err := b.Learn(s)
@@ -143,6 +156,49 @@ func TestOfTooFewInferencesNothingIsLearnt(t *testing.T) {
 	b, broken := trained(t), errors.New("the topic is gone")
 	if _, err := b.Learn(Stream{Rows: func(func([]feature.Value, int64, string) error) error { return broken }}); !errors.Is(err, broken) {
 		t.Error(err)
+	}
+}
+
+// What is asked for eight hours a day is learnt of: the time without inferences counts for nothing.
+func TestOfOfficeHoursIsLearnt(t *testing.T) {
+	for lasts, within := range map[int][2]float64{1: {1, 1.6}, 20: {10, 40}} {
+		b := trained(t)
+		_, err := b.Learn(Stream{Least: 12 * time.Hour, Rows: func(fn func(values []feature.Value, at int64, version string) error) error {
+			rng, x, n := rand.New(rand.NewPCG(1, 9)), 0.0, 0
+			for at := int64(0); at < (32 * time.Hour).Microseconds(); at += (10 * time.Second).Microseconds() {
+				if at%(24*time.Hour).Microseconds() >= (8 * time.Hour).Microseconds() {
+					continue
+				}
+				if n%lasts == 0 {
+					x = rng.NormFloat64()
+				}
+				n++
+				if err := fn([]feature.Value{feature.Float64Value(x), feature.BoolValue(true)}, at, "2"); err != nil {
+					return err
+				}
+			}
+			return nil
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := b.Columns[0].Dispersion; d.Effect < within[0] || d.Effect > within[1] || d.DF < 2 {
+			t.Errorf("each value %d times: %+v", lasts, d)
+		}
+	}
+}
+
+// Where every column is too different the baseline knows nothing.
+func TestWhereNoColumnIsLearntNothingIsKnown(t *testing.T) {
+	b := trained(t)
+	b.Columns = b.Columns[:1]
+	s := served{n: 5000, lasts: 10, shift: 100, spread: 1000}.stream()
+	rows := s.Rows
+	s.Rows = func(fn func(values []feature.Value, at int64, version string) error) error {
+		return rows(func(values []feature.Value, at int64, version string) error { return fn(values[:1], at, version) })
+	}
+	if unlike, err := b.Learn(s); err != nil || len(unlike) != 1 || b.Variation != nil {
+		t.Errorf("unlike %v, %v, %+v", unlike, err, b.Variation)
 	}
 }
 
@@ -162,15 +218,15 @@ func TestWhatLastsLongerThanWasSeenIsUnsettled(t *testing.T) {
 // A stream that depends on itself more at some time of the day than at others has windows that vary more than on average: what is
 // known of it is less sure.
 func TestWhatDiffersByTheTimeOfDayIsLessSure(t *testing.T) {
-	df := func(times func(at int64) int) float64 {
+	const day = 24 * int64(time.Hour/time.Microsecond)
+	df := func(days int64, times func(at int64) int) float64 {
 		b := trained(t)
 		_, err := b.Learn(Stream{Least: 12 * time.Hour, Rows: func(fn func(values []feature.Value, at int64, version string) error) error {
 			rng, left := rand.New(rand.NewPCG(7, 8)), 0
 			var x feature.Value
-			for i := range int64(14_400) {
-				at := i * (6 * time.Second).Microseconds()
+			for at := int64(0); at < days*day; at += (6 * time.Second).Microseconds() {
 				if left == 0 {
-					x, left = feature.Float64Value(rng.NormFloat64()), times(at)
+					x, left = feature.Float64Value(rng.NormFloat64()), times(at%day)
 				}
 				left--
 				if err := fn([]feature.Value{x, feature.BoolValue(true)}, at, "2"); err != nil {
@@ -184,9 +240,10 @@ func TestWhatDiffersByTheTimeOfDayIsLessSure(t *testing.T) {
 		}
 		return b.Columns[0].Dispersion.DF
 	}
-	even := df(func(int64) int { return 30 })
-	uneven := df(func(at int64) int { return []int{5, 80}[at/(12*time.Hour).Microseconds()] })
-	if even < 15 || uneven > even/2 {
-		t.Errorf("%g degrees of freedom, and %g where values last longer for half of the day", even, uneven)
+	even := df(1, func(int64) int { return 30 })
+	halves := func(at int64) int { return []int{5, 80}[at/(day/2)] }
+	uneven, week := df(1, halves), df(7, halves)
+	if even < 15 || uneven > even/2 || week > 1.5*uneven || week < uneven/2 {
+		t.Errorf("%g degrees of freedom, and %g where values last longer for half of the day, %g of a week of that", even, uneven, week)
 	}
 }

@@ -149,23 +149,34 @@ func (p production) reference(model *config.Model, n int, next func(row []featur
 	for i := range n {
 		next(rows[i*width : (i+1)*width])
 	}
-	var at int64
 	d := baseline.Definition{Name: "b", Model: "m", Build: 1}
 	for _, c := range model.Columns {
 		d.Columns = append(d.Columns, baseline.Column{Name: c.Name, Type: c.Type})
 	}
-	if p.live {
-		d.When = func() int64 { return at }
-	}
-	return baseline.Make(d, func(fn func(values, fields []feature.Value) error) error {
+	b, err := baseline.Make(d, func(fn func(values, fields []feature.Value) error) error {
 		for i := range n {
-			at = int64(i) * time.Hour.Microseconds() / productionRows
 			if err := fn(rows[i*width:(i+1)*width], nil); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+	if err == nil && p.live {
+		_, err = b.Learn(baseline.Stream{Rows: served(rows, width)})
+	}
+	return b, err
+}
+
+// served are rows of so many columns at their times.
+func served(rows []feature.Value, width int) func(fn func(values []feature.Value, at int64, version string) error) error {
+	return func(fn func(values []feature.Value, at int64, version string) error) error {
+		for i := range len(rows) / width {
+			if err := fn(rows[i*width:(i+1)*width], int64(i)*time.Hour.Microseconds()/productionRows, ""); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 }
 
 // learn lets the baseline know how the stream varies, from the time after its own rows.
@@ -175,14 +186,7 @@ func (p production) learn(b *baseline.Baseline, next func(row []feature.Value)) 
 	for i := range learntHours * productionRows {
 		next(rows[i*width : (i+1)*width])
 	}
-	_, err := b.Learn(baseline.Stream{Least: (learntHours - 1) * time.Hour, Rows: func(fn func(values []feature.Value, at int64, version string) error) error {
-		for i := range learntHours * productionRows {
-			if err := fn(rows[i*width:(i+1)*width], int64(i)*time.Hour.Microseconds()/productionRows, ""); err != nil {
-				return err
-			}
-		}
-		return nil
-	}})
+	_, err := b.Learn(baseline.Stream{Least: (learntHours - 1) * time.Hour, Rows: served(rows, width)})
 	return err
 }
 

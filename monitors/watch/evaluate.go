@@ -272,9 +272,9 @@ type earlierWindows map[int64]*window
 // compare puts a column of a slice beside the baseline and beside an earlier window.
 func (w *Watch) compare(m *monitor, cur *sample, against earlierWindows) ([]*comparison, error) {
 	var out []*comparison
-	known := cur.known()
 	if ref := cur.reference(); m.Skew && ref != nil {
 		cmp := &comparison{series: cur.series(alert.Skew), column: cur.column, window: cur.window.Window, against: "baseline " + cur.window.baseline.Name}
+		known := cur.known()
 		if err := w.one(m, cmp, drift.Side{Profile: ref, Known: known}, drift.Side{Profile: cur.Profile, Panes: cur.Panes, Known: known}); err != nil {
 			return nil, err
 		}
@@ -286,6 +286,7 @@ func (w *Watch) compare(m *monitor, cur *sample, against earlierWindows) ([]*com
 		if err != nil {
 			return nil, err
 		}
+		known := cur.knownOfWindows()
 		if err := w.one(m, cmp, drift.Side{Profile: ref.Profile, Panes: ref.Panes, Known: known}, drift.Side{Profile: cur.Profile, Panes: cur.Panes, Known: known}); err != nil {
 			return nil, err
 		}

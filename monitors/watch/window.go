@@ -95,12 +95,21 @@ func (x *window) sample(column *watched, at int, slice string) (*sample, error) 
 }
 
 // known is how the column's rows vary over time, if the baseline knows it: better than the panes of a window can tell. Rows of the
-// baseline and of earlier windows are taken to depend on each other as the stream's do. Of slices it is not known.
+// baseline are taken to depend on each other as the stream's do. Of slices it is not known.
 func (s *sample) known() *significance.Dispersion {
 	if s.slice != "" {
 		return nil
 	}
 	return s.window.baseline.Columns[s.at].Dispersion
+}
+
+// knownOfWindows is known as it counts for two windows, if the baseline says of what time it is. One made of inferences by an earlier
+// version does not, and that may be shorter than a window: then its own panes tell more.
+func (s *sample) knownOfWindows() *significance.Dispersion {
+	if v := s.window.baseline.Variation; v == nil || v.Rows == 0 {
+		return nil
+	}
+	return s.known()
 }
 
 // reference is what the baseline has of the column and the slice; nil if it does not have the slice.
