@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -103,6 +104,19 @@ func TestDemoCountsEveryFlightOnce(t *testing.T) {
 		if text, err := os.ReadFile(page); err != nil || !bytes.Contains(text, []byte("distance (carrier=UA)")) || !strings.Contains(r.stdout.String(), "file://"+page) {
 			t.Errorf("the page that stays has %d bytes, %v", len(text), err)
 		}
+	}
+}
+
+// The demo's own advice is left out of what loggers say that have been given more to say.
+func TestTheDemoLeavesOutWhatItDoesItself(t *testing.T) {
+	var b strings.Builder
+	log := slog.New(demoHandler{slog.NewTextHandler(&b, nil)})
+	for _, l := range []*slog.Logger{log, log.With("model", "delays"), log.WithGroup("monitors")} {
+		l.Warn("no baseline", "hint", "freshet baseline create "+demoBaseline)
+		l.Warn("no baseline", "hint", "freshet baseline create another")
+	}
+	if text := b.String(); strings.Contains(text, "create "+demoBaseline) || strings.Count(text, "create another") != 3 {
+		t.Errorf("%s", text)
 	}
 }
 

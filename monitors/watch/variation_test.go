@@ -8,6 +8,7 @@ import (
 	"github.com/freshet-io/freshet/internal/feature"
 	"github.com/freshet-io/freshet/monitors/baseline"
 	"github.com/freshet-io/freshet/monitors/drift"
+	"github.com/freshet-io/freshet/monitors/significance"
 )
 
 // lasting makes the spend of a stream last for twenty inferences, and moves it by so much from a time on.
@@ -90,5 +91,30 @@ func TestABaselineThatKnowsTheStreamJudgesSoon(t *testing.T) {
 	}
 	if found["learnt"] == 0 || found["learnt"] > found["live"]+30*time.Second || found["training"] != 0 && found["training"] < found["learnt"]+2*time.Minute {
 		t.Errorf("a change was found after %v", found)
+	}
+}
+
+// What an earlier version's baseline of inferences knows may be of a time shorter than a window: drift is judged by the windows' parts.
+func TestWhatIsKnownOfAnUnknownTimeDoesNotJudgeDrift(t *testing.T) {
+	p := loadPlane(t, "30s", "drift: {against: 10m}")
+	drifted := map[uint64]bool{}
+	for _, rows := range []uint64{0, 14_400} {
+		s := newStream(p, 31)
+		b := s.baseline(t, 14_400)
+		b.Variation = &baseline.Variation{Rows: rows, Version: "1"}
+		for i := range b.Columns {
+			b.Columns[i].Dispersion = &significance.Dispersion{Effect: 1e6, DF: 95} // of which nothing can be told
+		}
+		x := newPlant(t, p, b)
+		x.run(s, 0, 20*time.Minute, nil)
+		x.run(s, 20*time.Minute, 40*time.Minute, shifted)
+		for _, j := range x.out {
+			for _, sc := range j.Scores {
+				drifted[rows] = drifted[rows] || sc.Column == "spend_1d" && sc.Slice == "" && sc.Outcome == string(drift.Drifted)
+			}
+		}
+	}
+	if !drifted[0] || drifted[14_400] {
+		t.Errorf("drifted by what is known of so many inferences: %v", drifted)
 	}
 }
