@@ -218,6 +218,9 @@ func (b *backtest) run(plane *config.Plane, name string) error {
 		}
 		b.result.Strays[v] = int64(n)
 	}
+	if of := made[mon.Bins.Name]; len(b.result.Episodes) > 0 && of.Variation == nil {
+		b.app.warn([]string{fmt.Sprintf("the baseline %s does not know how rows vary over time: of inferences that depend on each other there are more episodes than with one that does", of.Name)})
+	}
 	b.columns()
 	return b.print()
 }

@@ -115,7 +115,7 @@ func TestBacktest(t *testing.T) {
 		}
 	}
 	r := ok(t, "monitor", "backtest", "inputs", s.plane, "--events", h.log)
-	expect(t, r.stderr, "log.ndjson: 1 line cannot be read, and are left out; the first: line ")
+	expect(t, r.stderr, "the baseline scorer_1 does not know how rows vary over time", "log.ndjson: 1 line cannot be read, and are left out; the first: line ")
 	expect(t, r.stdout, "inputs over 5,400 inferences from "+minutes(0), "36 windows, 1 episode; by chance 0.0042 were to be expected.", "values  orders  spend_1d", "EFFECT P50")
 
 	if got := backtested(t, s.plane, "--threshold", "0.6"); len(got.Episodes) != 0 || got.Columns[0].Threshold != 0.6 || got.Columns[0].Changed != 0 {
