@@ -37,8 +37,7 @@ func (m *materializer) pollAndApply(ctx context.Context) error {
 			return err
 		}
 	default:
-		m.ahead = true
-		m.aheadBy += m.polled
+		m.ahead += m.polled
 	}
 	m.apply(fetches)
 	return nil
@@ -71,7 +70,7 @@ func (m *materializer) fetchErrors(fetches kgo.Fetches) error {
 			switch {
 			case t == nil || t.state != taskRunning:
 			case errors.As(err, &truncated):
-				m.doomed = m.inTxn || m.ahead
+				m.doomed = m.inTxn || m.ahead > 0
 				m.stop(t, fmt.Errorf("%s: the topic has lost records: %w", t.name(), err))
 				m.listRunning()
 			default:

@@ -26,7 +26,7 @@ func (m *materializer) end(ctx context.Context) {
 	ctx = context.WithoutCancel(ctx)
 	e := &ending{x: m.txn, doomed: m.doomed, began: m.now(), done: make(chan struct{})}
 	m.inTxn, m.ending, m.began = false, e, e.began
-	m.ahead, m.aheadBy, m.standing = false, 0, m.doomed || m.hasToStand()
+	m.ahead, m.standing = 0, m.doomed || m.hasToStand()
 	produced, cancel := context.WithTimeout(ctx, endTimeout) // until their outcome is known
 	if !e.doomed {
 		e.at = m.flush(produced)
@@ -84,10 +84,10 @@ func (m *materializer) ended() error {
 	if !e.committed || m.doomed {
 		return m.recover()
 	}
-	if !m.ahead {
+	if m.ahead == 0 {
 		return nil
 	}
-	m.ahead = false
+	m.ahead = 0
 	if err := m.begin(); err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func (m *materializer) mayFold() bool {
 	if m.ending == nil {
 		return true
 	}
-	return !m.standing && !m.doomed && !m.sess.blocked.Load() && m.aheadBy < aheadRecords && m.keptBytes() < aheadBytes
+	return !m.standing && !m.doomed && !m.sess.blocked.Load() && m.ahead < aheadRecords && m.keptBytes() < aheadBytes
 }
 
 // keptBytes is how much the tasks keep to be produced in the next transaction.
@@ -159,7 +159,7 @@ func (m *materializer) awaitEnd() error {
 // recover takes the tasks back to their committed state after an abort: memory is dropped, and each task catches up
 // from its changelog before it goes on, in case the abort was a commit after all.
 func (m *materializer) recover() error {
-	m.doomed, m.ahead = false, false
+	m.doomed, m.ahead = false, 0
 	if err := m.store.wait(); err != nil {
 		return err // entities that are dropped now are loaded again
 	}

@@ -41,8 +41,7 @@ type materializer struct {
 
 	inTxn         bool    // a transaction is open in Kafka
 	ending        *ending // nil: none ends
-	ahead         bool    // something has been folded in since that one began to end; it is of the next one
-	aheadBy       int     // records of it
+	ahead         int     // records that have been folded in since that one began to end; they are of the next one
 	standing      bool    // nothing is folded in until it has ended
 	doomed        bool    // what has been folded in must not be committed
 	began         time.Time
@@ -135,7 +134,7 @@ func (m *materializer) session(ctx context.Context) error {
 	}
 	m.rebind()
 	m.tasks, m.running = map[topicPartition]*task{}, nil
-	m.inTxn, m.doomed, m.ahead = false, false, false
+	m.inTxn, m.doomed, m.ahead = false, false, 0
 	m.txn, m.spareTxn = &txnRecords{}, &txnRecords{} // a client that was given up may still write to the old ones
 	o := sessionOptions{
 		client: m.client, group: m.topo.materializeGroup(), txnID: m.topo.materializeGroup() + "." + m.plane.Processing.InstanceID,

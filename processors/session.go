@@ -319,17 +319,11 @@ func (s *session) hold(ctx context.Context) error {
 // partition. Unlike end it may be called while rebalances are held up: the session has polled nothing, so that End waits for
 // no heartbeat, and the broker refuses the offsets of a member that was thrown out, which the id tells under which the partitions were assigned.
 func (s *session) commitReading(ctx context.Context, at map[topicPartition]int64) (committed bool, err error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
-	defer cancel()
-	ctx = kgo.PreTxnCommitFnContext(ctx, func(req *kmsg.TxnOffsetCommitRequest) error {
+	return s.endHeld(kgo.PreTxnCommitFnContext(ctx, func(req *kmsg.TxnOffsetCommitRequest) error {
 		req.MemberID = *s.member.Load()
 		req.Topics = offsetsOf(at, &req.MemberID)
 		return nil
-	})
-	if committed, err = s.s.End(ctx, kgo.TryCommit); err != nil {
-		return committed, fmt.Errorf("end a transaction: %w", err)
-	}
-	return committed, nil
+	}), kgo.TryCommit)
 }
 
 // offsetsOf is the body of a request to commit offsets.
@@ -354,12 +348,8 @@ func offsetsOf(at map[topicPartition]int64, metadata *string) []kmsg.TxnOffsetCo
 
 // abort ends the open transaction without a commit, while rebalances may be held up.
 func (s *session) abort(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
-	defer cancel()
-	if _, err := s.s.End(ctx, kgo.TryAbort); err != nil {
-		return fmt.Errorf("abort a transaction: %w", err)
-	}
-	return nil
+	_, err := s.endHeld(ctx, kgo.TryAbort)
+	return err
 }
 
 // endTimeout bounds the end of a transaction. A session whose transaction could not be ended is of no more use.
@@ -368,9 +358,14 @@ const endTimeout = time.Minute
 // end ends the open transaction. Rebalances are let go on first (R9): End waits for a heartbeat, and a member that was
 // thrown out sends none before its callback has run.
 func (s *session) end(ctx context.Context, how kgo.TransactionEndTry) (committed bool, err error) {
+	s.allowRebalance()
+	return s.endHeld(ctx, how)
+}
+
+// endHeld ends the open transaction and lets no rebalance go on for it.
+func (s *session) endHeld(ctx context.Context, how kgo.TransactionEndTry) (committed bool, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer cancel()
-	s.allowRebalance()
 	if committed, err = s.s.End(ctx, how); err != nil {
 		return committed, fmt.Errorf("end a transaction: %w", err)
 	}
