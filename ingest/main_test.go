@@ -17,7 +17,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // startKafka returns a broker in this process with the topics, of 3 partitions each.
 func startKafka(t *testing.T, topics ...string) *kfake.Cluster {
 	t.Helper()
-	c, err := kfake.NewCluster(kfake.NumBrokers(1))
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SleepOutOfOrder())
 	if err != nil {
 		t.Fatal(err)
 	}

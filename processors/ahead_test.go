@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,16 +27,16 @@ func (w *world) holdEnd() *heldEnd {
 	came, released := make(chan struct{}), make(chan struct{})
 	h := &heldEnd{came: came, release: sync.OnceFunc(func() { close(released) })}
 	w.t.Cleanup(h.release)
-	var once sync.Once
+	var held atomic.Bool
 	w.cluster.ControlKey(int16(kmsg.TxnOffsetCommit), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		if !strings.Contains(req.(*kmsg.TxnOffsetCommitRequest).TransactionalID, "materialize") {
 			w.cluster.KeepControl()
 			return nil, nil, false
 		}
-		once.Do(func() {
+		if held.CompareAndSwap(false, true) {
 			close(came)
 			w.cluster.SleepControl(func() { <-released })
-		})
+		}
 		return nil, nil, false
 	})
 	return h
