@@ -121,7 +121,7 @@ func (l *Lookups) lookup(w http.ResponseWriter, r *http.Request, buf *wire) (did
 	h[headerAsOf] = []string{strconv.FormatInt(b.at, 10)}
 	buf.key = appendVersions(buf.key[:0], b)
 	h[headerVersions] = []string{string(buf.key)}
-	writeAnswer(w, r, buf.out)
+	WriteAnswer(w, r, buf.out)
 	did.rows = b.rows
 	return did, nil
 }

@@ -60,8 +60,9 @@ func (c *gatherConn) send() {
 	}
 }
 
-// writeAnswer writes the body of an answer whose header is complete.
-func writeAnswer(w http.ResponseWriter, r *http.Request, body []byte) {
+// WriteAnswer writes the body of an answer whose header is complete, its Content-Length included: with the header in one
+// write where OneWrite prepared the server.
+func WriteAnswer(w http.ResponseWriter, r *http.Request, body []byte) {
 	const oneBuffer = 3 << 10 // such a body leaves net/http in one write with its header
 	c, ok := r.Context().Value(gatherKey{}).(*gatherConn)
 	if !ok || r.ProtoMajor != 1 || len(body) <= oneBuffer {
