@@ -45,7 +45,7 @@ type LookupCase struct {
 	Measured []LookupMeasure `json:"measured"`
 }
 
-// LookupMeasure is one way of asking: a face of the server, or the bare ceiling.
+// LookupMeasure is one way of asking: a face of the server, or one of the bare ceilings.
 type LookupMeasure struct {
 	Way       string  `json:"way"`
 	P50       float64 `json:"one_client_p50_ms"`
@@ -75,8 +75,8 @@ func lookupCases() []lookupCase {
 	}
 }
 
-// Lookup fills a Redis as processors would, starts a server and measures lookups over both faces, each beside the bare
-// reading of the same bytes.
+// Lookup fills a Redis as processors would, starts a server and measures lookups over both faces, each beside a bare
+// server and the bare reading of the same bytes.
 func Lookup(ctx context.Context, o LookupOptions) (res LookupResult, err error) {
 	res = LookupResult{CPUs: runtime.NumCPU(), Clients: o.Clients, LoadBefore: Load()}
 	store, err := openRedis(ctx, o.Redis)
@@ -140,7 +140,7 @@ func (m *measuring) run(ctx context.Context) (LookupCase, error) {
 		name string
 		dial func(context.Context) (caller, error)
 	}{
-		{"http", m.dialHTTP}, {"grpc", m.dialGRPC}, {"bare HMGET", m.dialStore},
+		{"http", m.dialHTTP}, {"grpc", m.dialGRPC}, {"bare net/http", m.dialBare}, {"bare HMGET", m.dialStore},
 	}
 	for _, way := range ways {
 		fmt.Fprintf(m.Out, "%s: %s\n", m.name, way.name)

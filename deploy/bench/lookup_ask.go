@@ -92,18 +92,30 @@ type httpCaller struct {
 	next     int
 }
 
-func (m *measuring) dialHTTP(ctx context.Context) (caller, error) {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", m.srv.HTTP)
+func (m *measuring) dialHTTP(ctx context.Context) (caller, error) { return m.dialWeb(ctx, m.srv.HTTP) }
+
+func (m *measuring) dialBare(ctx context.Context) (caller, error) { return m.dialWeb(ctx, m.srv.Bare) }
+
+func (m *measuring) dialWeb(ctx context.Context, addr string) (caller, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
 	c := &httpCaller{conn: conn, r: bufio.NewReaderSize(conn, 256<<10)}
 	for i, ids := range m.ids() {
-		text := strings.Join(strings.Fields(fmt.Sprint(ids)), ",")
-		body := fmt.Sprintf(`{"feature_service":%q,"entities":{"user_id":%s}}`, m.service, text)
-		c.requests[i] = fmt.Appendf(nil, "POST /get-online-features HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+		body := m.body(ids)
+		c.requests[i] = fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", lookupPath, len(body), body)
 	}
 	return c, nil
+}
+
+// lookupPath is where lookups over HTTP are asked for.
+const lookupPath = "/get-online-features"
+
+// body is the request for entities over HTTP; the bare server reads no other form.
+func (c *lookupCase) body(ids []int) string {
+	text := strings.Join(strings.Fields(fmt.Sprint(ids)), ",")
+	return fmt.Sprintf(`{"feature_service":%q,"entities":{"user_id":%s}}`, c.service, text)
 }
 
 func (c *httpCaller) Close() error { return c.conn.Close() }
@@ -217,13 +229,16 @@ func (m *measuring) dialStore(context.Context) (caller, error) {
 	return c, nil
 }
 
-func (m *measuring) viewOf() (*config.View, error) {
-	for _, v := range m.plane.Views {
-		if v.Name == m.view {
+func (m *measuring) viewOf() (*config.View, error) { return m.lookupCase.viewIn(m.plane) }
+
+// viewIn finds the view that the case's service serves.
+func (c *lookupCase) viewIn(plane *config.Plane) (*config.View, error) {
+	for _, v := range plane.Views {
+		if v.Name == c.view {
 			return v, nil
 		}
 	}
-	return nil, fmt.Errorf("no view %s", m.view)
+	return nil, fmt.Errorf("no view %s", c.view)
 }
 
 func (c *storeCaller) Close() error { return nil }

@@ -148,9 +148,14 @@ func filledEntity(v *config.View, rng *rand.Rand, now int64) *feature.Entity {
 
 // entityKey names an entity's hash.
 func entityKey(plane *config.Plane, v *config.View, id int) []byte {
-	key, err := feature.AppendKey(nil, feature.Int64Value(int64(id)))
+	return appendEntityKey(nil, plane, v, id)
+}
+
+func appendEntityKey(dst []byte, plane *config.Plane, v *config.View, id int) []byte {
+	var scratch [16]byte
+	key, err := feature.AppendKey(scratch[:0], feature.Int64Value(int64(id)))
 	if err != nil {
 		panic("bench: an int64 is no key: " + err.Error())
 	}
-	return online.AppendKey(nil, plane.Project, v.Entity.Name, key)
+	return online.AppendKey(dst, plane.Project, v.Entity.Name, key)
 }

@@ -35,6 +35,7 @@ type ServerOptions struct {
 type lookupServer struct {
 	HTTP string `json:"http"`
 	GRPC string `json:"grpc"`
+	Bare string `json:"bare"` // of the bareServer
 
 	cmd    *exec.Cmd
 	stdin  io.Closer
@@ -105,7 +106,7 @@ func (s *lookupServer) cpu(ctx context.Context) (time.Duration, error) {
 // cpuPath answers with the nanoseconds of CPU time that the process has used.
 const cpuPath = "/cpu"
 
-// ServeLookups serves a definition's lookups over HTTP and gRPC on free ports until Stdin ends.
+// ServeLookups serves a definition's lookups over HTTP and gRPC, and a bareServer, on free ports until Stdin ends.
 func ServeLookups(ctx context.Context, o ServerOptions) error {
 	plane, err := config.Load(o.Plane)
 	if err != nil {
@@ -120,34 +121,31 @@ func ServeLookups(ctx context.Context, o ServerOptions) error {
 	if err != nil {
 		return err
 	}
-	var listen net.ListenConfig
-	httpLn, err := listen.Listen(ctx, "tcp", "127.0.0.1:0")
+	var lns [3]net.Listener
+	for i := range lns {
+		if lns[i], err = new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0"); err != nil {
+			return err
+		}
+		defer lns[i].Close()
+	}
+	addrs := lookupServer{HTTP: lns[0].Addr().String(), GRPC: lns[1].Addr().String(), Bare: lns[2].Addr().String()}
+	least, err := newBareServer(plane, rdb, time.Now, "http://"+addrs.HTTP+lookupPath)
 	if err != nil {
 		return err
 	}
-	defer httpLn.Close()
-	grpcLn, err := listen.Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	defer grpcLn.Close()
-	mux := http.NewServeMux()
-	mux.Handle("/", lookups.Handler())
-	mux.HandleFunc("GET "+cpuPath, func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, strconv.FormatInt(cpuTime().Nanoseconds(), 10))
-	})
-	web := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	web := &http.Server{Handler: handlerWithCPU(lookups), ReadHeaderTimeout: 10 * time.Second}
+	bare := &http.Server{Handler: least, ReadHeaderTimeout: 10 * time.Second}
 	rpc := grpc.NewServer(lookups.ServerOptions()...)
 	lookups.Register(rpc)
-	failed := make(chan error, 2)
-	go func() { failed <- web.Serve(serving.OneWrite(web, httpLn)) }()
-	go func() { failed <- rpc.Serve(grpcLn) }()
+	failed := make(chan error, len(lns))
+	go func() { failed <- web.Serve(serving.OneWrite(web, lns[0])) }()
+	go func() { failed <- rpc.Serve(lns[1]) }()
+	go func() { failed <- bare.Serve(serving.OneWrite(bare, lns[2])) }()
 	ended := make(chan error, 1)
 	go func() {
 		_, err := io.Copy(io.Discard, o.Stdin)
 		ended <- err
 	}()
-	addrs := lookupServer{HTTP: httpLn.Addr().String(), GRPC: grpcLn.Addr().String()}
 	if err = json.NewEncoder(o.Stdout).Encode(&addrs); err == nil {
 		select {
 		case err = <-ended:
@@ -156,5 +154,15 @@ func ServeLookups(ctx context.Context, o ServerOptions) error {
 		}
 	}
 	rpc.Stop()
-	return errors.Join(err, web.Close())
+	return errors.Join(err, web.Close(), bare.Close())
+}
+
+// handlerWithCPU answers lookups, and at cpuPath what the process has used.
+func handlerWithCPU(lookups *serving.Lookups) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/", lookups.Handler())
+	mux.HandleFunc("GET "+cpuPath, func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, strconv.FormatInt(cpuTime().Nanoseconds(), 10))
+	})
+	return mux
 }

@@ -14,8 +14,9 @@ import (
 )
 
 const benchLookupLong = `Lookup fills a Redis with entities as the processors would and measures lookups of them over HTTP and gRPC: the times of
-one client, then the highest rate of many, and the CPU time of a request in each process. Next to them stands the bare
-reading of the same bytes: by the same Redis client, and by redis-benchmark if it is on the PATH.
+one client, then the highest rate of many, and the CPU time of a request in each process. Next to them stand a bare
+net/http server, which reads the same bytes and writes an answer that it has, and the bare reading of the same bytes: by
+the same Redis client, and by redis-benchmark if it is on the PATH.
 
 The server is a process of its own, this binary again; the clients are in the process that you start. Without --redis the
 run starts the redis-server on the PATH, or, if there is none, a Redis embedded in the clients' process. In a Redis that
