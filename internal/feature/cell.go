@@ -6,15 +6,17 @@ import (
 	"fmt"
 )
 
-// A cell is the piece of an entity that is stored, logged and deleted as one: a tile, or the entity cell. Its key, the
+// A cell is the piece of an entity that is stored, logged and deleted as one: a tile, the head cell, or the entity cell. The head
+// cell has the newest tile of each hop, if the view has more hops than one: an event changes all of these, and is one record so. A tile
+// is in one cell at a time: one that is no longer the newest leaves the head cell for one of its own. Its key, the
 // only encoding here whose bytes sort:
 //
 //	0       u8       format, 1
 //	1       8 bytes  view
 //	9       uvarint  length n of the entity key, in its shortest form
 //	        n bytes  entity key
-//	        u32      hop in seconds, big-endian; 0: the entity cell
-//	        u64      start of the tile, microseconds, big-endian with the sign bit flipped; 0 in an entity cell
+//	        u32      hop in seconds, big-endian; 0: the entity cell or the head cell
+//	        u64      start of the tile, microseconds, big-endian with the sign bit flipped; 0 in an entity cell, 1 in a head cell
 //
 // The value of a tile, all numbers little-endian:
 //
@@ -24,6 +26,14 @@ import (
 //	                 states of varying size, by the features' names, each:
 //	        uvarint  length n
 //	        n bytes  state
+//
+// The value of a head cell:
+//
+//	0       u8       format, 1
+//	                 the newest tile of each hop that has one, at least one, by hop, each:
+//	        u32      hop in seconds
+//	        uvarint  length n
+//	        n bytes  as the value of a tile, without the format
 //
 // The value of an entity cell:
 //
@@ -43,11 +53,15 @@ const (
 )
 
 // Cell names one stored piece of an entity: the tile of a hop, in whole seconds, that begins at Start, microseconds; or,
-// with Hop 0, the entity cell, which holds the view's timestamp, lifetime aggregates and row features.
+// with Hop 0, the entity cell, which holds the view's timestamp, lifetime aggregates and row features, or, with Start 1, the
+// head cell.
 type Cell struct {
 	Hop   uint32
 	Start int64
 }
+
+// headCell is the cell of the newest tiles.
+var headCell = Cell{Start: 1}
 
 // AppendEntityPrefix appends what the keys of all cells of one entity in one view begin with, and of no other.
 func AppendEntityPrefix(dst []byte, view [8]byte, entityKey []byte) []byte {
@@ -85,7 +99,7 @@ func ParseCellKey(b []byte) (view [8]byte, entityKey []byte, c Cell, err error) 
 	c.Hop = binary.BigEndian.Uint32(rest[n:])
 	c.Start = int64(binary.BigEndian.Uint64(rest[n+4:]) ^ signBit)
 	switch {
-	case c.Hop == 0 && c.Start != 0:
+	case c.Hop == 0 && c.Start != 0 && c != headCell:
 		return fail("entity cell with a start")
 	case c.Hop != 0 && (c.Start%(int64(c.Hop)*Second) != 0 || c.Start > MaxTime || c.Start < MinTime-int64(c.Hop)*Second):
 		return fail(fmt.Sprintf("start %d is not one of hop %d s", c.Start, c.Hop))
@@ -115,37 +129,104 @@ func (l *Layout) Flush(e *Entity, scratch *[]byte, fn func(c Cell, value []byte)
 		fn(Cell{}, *scratch)
 		o.marks = ownStored
 	}
+	head := false
 	for k := range e.hops {
-		l.hops[k].flush(&e.hops[k], scratch, fn)
+		changed := l.hops[k].flush(&e.hops[k], l.hasHead(), scratch, fn)
+		head = head || changed
+	}
+	if head {
+		l.flushHead(e, scratch, fn)
 	}
 }
 
-func (hl *hopLayout) flush(ht *hopTiles, scratch *[]byte, fn func(c Cell, value []byte)) {
-	cell := func(tile []byte) Cell {
-		return Cell{Hop: uint32(hl.hop / Second), Start: FloorTo(wordTime(tile), hl.hop)}
-	}
+// hasHead reports whether entities of l have a head cell.
+func (l *Layout) hasHead() bool { return len(l.hops) > 1 }
+
+// cell names the cell of a tile of its own.
+func (hl *hopLayout) cell(tile []byte) Cell {
+	return Cell{Hop: uint32(hl.hop / Second), Start: FloorTo(wordTime(tile), hl.hop)}
+}
+
+// flush calls fn for the changed cells that a hop's tiles have of their own. With inHead the newest is not one of them; whether
+// the head cell has changed is returned.
+func (hl *hopLayout) flush(ht *hopTiles, inHead bool, scratch *[]byte, fn func(c Cell, value []byte)) (head bool) {
 	if ht.dead > 0 {
 		for i := range int(ht.dead) {
-			fn(cell(ht.tiles[i*hl.stride:]), nil)
+			tile := ht.tiles[i*hl.stride:]
+			if word(tile)&markStored != 0 {
+				fn(hl.cell(tile), nil)
+			}
+			head = head || word(tile)&markHead != 0
 		}
 		hl.remove(ht, 0, int(ht.dead))
 		ht.dead = 0
 	}
-	nv := len(hl.vars)
-	for i := len(ht.tiles)/hl.stride - 1; i >= 0 && ht.dirty > 0; i-- {
+	newest := len(ht.tiles)/hl.stride - 1
+	left := ht.dirty
+	for i := newest; i >= 0 && left > 0; i-- {
 		tile := ht.tiles[i*hl.stride : (i+1)*hl.stride]
 		w := word(tile)
 		if w&markDirty == 0 {
 			continue
 		}
-		b := append((*scratch)[:0], cellValueFormat)
-		b = binary.LittleEndian.AppendUint64(b, uint64(w>>markBits))
-		b = append(b, tile[timeWidth:]...)
-		*scratch = appendStates(b, ht.vars[i*nv:(i+1)*nv])
-		fn(cell(tile), *scratch)
+		left--
+		if inHead && i == newest {
+			head = true
+			continue
+		}
+		head = head || w&markHead != 0
+		*scratch = hl.appendTile(append((*scratch)[:0], cellValueFormat), ht, i)
+		fn(hl.cell(tile), *scratch)
 		putWord(tile, w>>markBits<<markBits|markStored)
 		ht.dirty--
 	}
+	return head
+}
+
+// appendTile appends tile i as it stands in cells.
+func (hl *hopLayout) appendTile(dst []byte, ht *hopTiles, i int) []byte {
+	tile, nv := ht.tiles[i*hl.stride:(i+1)*hl.stride], len(hl.vars)
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(wordTime(tile)))
+	dst = append(dst, tile[timeWidth:]...)
+	return appendStates(dst, ht.vars[i*nv:(i+1)*nv])
+}
+
+// flushHead calls fn for the head cell, from which dead tiles are gone already. Cells that its tiles had of their own, by an
+// earlier version, are deleted.
+func (l *Layout) flushHead(e *Entity, scratch *[]byte, fn func(c Cell, value []byte)) {
+	b := append((*scratch)[:0], cellValueFormat)
+	for k := range e.hops {
+		hl, ht := &l.hops[k], &e.hops[k]
+		i := len(ht.tiles)/hl.stride - 1
+		if i < 0 {
+			continue
+		}
+		tile := ht.tiles[i*hl.stride:]
+		w := word(tile)
+		if w&markStored != 0 {
+			fn(hl.cell(tile), nil)
+		}
+		b = binary.LittleEndian.AppendUint32(b, uint32(hl.hop/Second))
+		b = hl.appendSized(b, ht, i)
+		if w&markDirty != 0 {
+			ht.dirty--
+		}
+		putWord(tile, w>>markBits<<markBits|markHead)
+	}
+	*scratch = b
+	if len(b) == 1 {
+		b = nil
+	}
+	fn(headCell, b)
+}
+
+// appendSized appends the length of tile i in cells, and the tile.
+func (hl *hopLayout) appendSized(dst []byte, ht *hopTiles, i int) []byte {
+	n, nv := hl.stride, len(hl.vars)
+	for _, s := range ht.vars[i*nv : (i+1)*nv] {
+		n += uvarintLen(uint64(len(s))) + len(s)
+	}
+	return hl.appendTile(binary.AppendUvarint(dst, uint64(n)), ht, i)
 }
 
 // appendStates appends states of varying size, each after its length.
@@ -176,9 +257,12 @@ func (l *Layout) Restore(e *Entity, c Cell, value []byte) error {
 		return fmt.Errorf("cell (hop %d s, start %d): unknown format %d", c.Hop, c.Start, value[0])
 	}
 	var err error
-	if c.Hop == 0 {
+	switch {
+	case c == headCell:
+		err = l.restoreHead(e, value[1:])
+	case c.Hop == 0:
 		err = l.restoreOwn(e, value[1:])
-	} else {
+	default:
 		err = l.restoreTile(e, c, value[1:])
 	}
 	if err != nil {
@@ -189,35 +273,105 @@ func (l *Layout) Restore(e *Entity, c Cell, value []byte) error {
 }
 
 func (l *Layout) restoreTile(e *Entity, c Cell, b []byte) error {
-	k := l.hopIndex(c.Hop)
-	if k < 0 {
-		return errors.New("the view has no such hop")
+	k, start, err := l.checkTile(c.Hop, b)
+	if err != nil {
+		return err
+	}
+	if start != c.Start {
+		return fmt.Errorf("last event at %d is not of this tile", timeAt(b))
+	}
+	l.putTile(e, k, b, markStored)
+	return nil
+}
+
+// checkTile returns the index of a hop and the start of a tile of it, as it stands in cells, that may be restored.
+func (l *Layout) checkTile(hop uint32, b []byte) (k int, start int64, err error) {
+	if k = l.hopIndex(hop); k < 0 {
+		return 0, 0, errors.New("the view has no such hop")
 	}
 	hl := &l.hops[k]
 	if len(b) < hl.stride {
-		return fmt.Errorf("%d bytes; at least %d are due", len(b), hl.stride)
+		return 0, 0, fmt.Errorf("%d bytes; at least %d are due", len(b), hl.stride)
 	}
 	t := timeAt(b)
-	if !validTime(t) || FloorTo(t, hl.hop) != c.Start {
-		return fmt.Errorf("last event at %d is not of this tile", t)
+	if !validTime(t) {
+		return 0, 0, fmt.Errorf("last event at %d is not of this tile", t)
 	}
 	if err := validFixed(hl.fixed, b); err != nil {
-		return err
+		return 0, 0, err
 	}
-	if err := validVars(hl.vars, 0, b[hl.stride:]); err != nil {
-		return err
-	}
+	return k, FloorTo(t, hl.hop), validVars(hl.vars, 0, b[hl.stride:])
+}
+
+// putTile puts a checked tile of hop k into e, as one that the store has where mark says.
+func (l *Layout) putTile(e *Entity, k int, b []byte, mark int64) {
 	if e.layout == nil {
 		l.adopt(e)
 	}
-	ht := &e.hops[k]
-	off, _ := hl.touch(ht, c.Start, t)
+	hl, ht, t := &l.hops[k], &e.hops[k], timeAt(b)
+	off, _ := hl.touch(ht, FloorTo(t, hl.hop), t)
 	ht.dirty--
 	copy(ht.tiles[off:], b[:hl.stride])
-	putWord(ht.tiles[off:], t<<markBits|markStored)
+	putWord(ht.tiles[off:], t<<markBits|mark)
 	i := off / hl.stride * len(hl.vars)
 	e.spare += setStates(ht.vars[i:i+len(hl.vars)], b[hl.stride:])
+}
+
+// headTiles calls fn for each tile of a head cell's value, without its format byte, until fn returns an error.
+func headTiles(b []byte, fn func(hop uint32, tile []byte) error) error {
+	if len(b) == 0 {
+		return errors.New("a head cell without tiles")
+	}
+	for last := uint32(0); len(b) > 0; {
+		if len(b) < 4 {
+			return errors.New("short")
+		}
+		hop := binary.LittleEndian.Uint32(b)
+		if hop <= last {
+			return fmt.Errorf("hop %d s after hop %d s", hop, last)
+		}
+		tile, rest, ok := cutState(b[4:])
+		if !ok {
+			return fmt.Errorf("hop %d s: short", hop)
+		}
+		if err := fn(hop, tile); err != nil {
+			return fmt.Errorf("hop %d s: %w", hop, err)
+		}
+		last, b = hop, rest
+	}
 	return nil
+}
+
+func (l *Layout) restoreHead(e *Entity, b []byte) error {
+	if !l.hasHead() {
+		return errors.New("the view has no head cells")
+	}
+	err := headTiles(b, func(hop uint32, tile []byte) error {
+		_, _, err := l.checkTile(hop, tile)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return headTiles(b, func(hop uint32, tile []byte) error {
+		l.putTile(e, l.hopIndex(hop), tile, markHead)
+		return nil
+	})
+}
+
+// headExpired reports whether no tile of a head cell is of use. What is none has not expired.
+func (l *Layout) headExpired(value []byte, streamTime int64) bool {
+	if len(value) == 0 || value[0] != cellValueFormat {
+		return false
+	}
+	err := headTiles(value[1:], func(hop uint32, tile []byte) error {
+		k, start, err := l.checkTile(hop, tile)
+		if err == nil && start >= streamTime-l.hops[k].reach {
+			err = errors.New("is of use")
+		}
+		return err
+	})
+	return err == nil
 }
 
 func (l *Layout) restoreOwn(e *Entity, b []byte) error {

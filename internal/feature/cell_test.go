@@ -3,6 +3,7 @@ package feature_test
 import (
 	"bytes"
 	"encoding/hex"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -47,16 +48,24 @@ var goldenCells = []string{
 		" 01" + "80841e0000000000" + "80000000001e8480" + "01" + "80000002" + "8000000000000002" +
 		"022a00000000000000" + "000000000000000000" + "0300000000000000" +
 		"04" + "04787878" + "08" + "84" + "0403787878" + "0400" + "18" + "80000000001e8480018000000280000000000000" + "02787878",
-	// Hop 1 s: tiles at -1 s, 1 s, 2 s.
+	// The head cell: hop 1 s at 2 s, hop 60 s at 0.
+	"01766965772d3939390461626364" + "00000000" + "8000000000000001" +
+		" 01" + "01000000" + "29" + "80841e0000000000" + "0100000000000000" + "18" + "80000000001e848001800000028000000000000002" + "787878" +
+		"3c000000" + "10" + "80841e0000000000" + "0200000000000000",
+	// Hop 1 s: tiles at -1 s, 1 s.
 	"01766965772d3939390461626364" + "00000001" + "7ffffffffff0bdc0" +
 		" 01" + "ffffffffffffffff" + "0100000000000000" + "16" + "7fffffffffffffff01800000028000000000000000" + "78",
 	"01766965772d3939390461626364" + "00000001" + "80000000000f4240" +
 		" 01" + "a0f0190000000000" + "0100000000000000" + "17" + "800000000019f0a001800000028000000000000001" + "7878",
-	"01766965772d3939390461626364" + "00000001" + "80000000001e8480" +
-		" 01" + "80841e0000000000" + "0100000000000000" + "18" + "80000000001e848001800000028000000000000002" + "787878",
-	// Hop 60 s: tiles at -60 s, 0.
+	// Hop 60 s: the tile at -60 s.
 	"01766965772d3939390461626364" + "0000003c" + "7ffffffffc6c7900" +
 		" 01" + "ffffffffffffffff" + "0100000000000000",
+}
+
+// goldenTiles are what earlier versions wrote instead of the head cell.
+var goldenTiles = []string{
+	"01766965772d3939390461626364" + "00000001" + "80000000001e8480" +
+		" 01" + "80841e0000000000" + "0100000000000000" + "18" + "80000000001e848001800000028000000000000002" + "787878",
 	"01766965772d3939390461626364" + "0000003c" + "8000000000000000" +
 		" 01" + "80841e0000000000" + "0200000000000000",
 }
@@ -108,17 +117,7 @@ func TestGoldenBlobs(t *testing.T) {
 // TestGoldenIsRead: committed bytes are read as the values they were written from.
 func TestGoldenIsRead(t *testing.T) {
 	l, _ := goldenEntity(t)
-	e := new(feature.Entity)
-	for _, line := range goldenCells {
-		key, value, _ := strings.Cut(line, " ")
-		_, _, c, err := feature.ParseCellKey(mustHex(key))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := l.Restore(e, c, mustHex(value)); err != nil {
-			t.Fatal(err)
-		}
-	}
+	e := restoreLines(t, l, goldenCells)
 	var r feature.Reader
 	mem, blob := make([]feature.Value, 9), make([]feature.Value, 9)
 	r.ReadEntity(l, e, 62e6, allFeatures(l), mem)
@@ -132,6 +131,56 @@ func TestGoldenIsRead(t *testing.T) {
 	}
 	if got := valuesString(blob); got != want {
 		t.Errorf("blobs read as %s; want %s", got, want)
+	}
+}
+
+func restoreLines(t *testing.T, l *feature.Layout, lines []string) *feature.Entity {
+	t.Helper()
+	e := new(feature.Entity)
+	for _, line := range lines {
+		key, value, _ := strings.Cut(line, " ")
+		_, _, c, err := feature.ParseCellKey(mustHex(key))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Restore(e, c, mustHex(value)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return e
+}
+
+// TestFormerCellsAreRead: where no head cell was written each tile has a cell of its own, and leaves it when it goes to the head cell.
+func TestFormerCellsAreRead(t *testing.T) {
+	l, want := goldenEntity(t)
+	e := restoreLines(t, l, slices.Concat(goldenCells[:1], goldenCells[2:], goldenTiles))
+	var v feature.Version
+	blobs := func(e *feature.Entity) []byte { return append(l.AppendHead(nil, e, v, v), l.AppendTail(nil, e, v)...) }
+	if !bytes.Equal(blobs(e), blobs(want)) || l.Dirty(e) {
+		t.Fatalf("another entity, dirty %v", l.Dirty(e))
+	}
+	l.Apply(e, &feature.Order{Time: 2e6, Ordinal: 1}, make([]*feature.Value, 9), 2e6)
+	var got []string
+	var scratch []byte
+	l.Flush(e, &scratch, func(c feature.Cell, value []byte) { got = append(got, fmt.Sprint(c, len(value) > 0)) })
+	if want := []string{"{0 0} true", "{1 2000000} false", "{60 0} false", "{0 1} true"}; !slices.Equal(got, want) {
+		t.Errorf("cells %v are written; want %v", got, want)
+	}
+}
+
+// TestHeadCellExpires when its last tile does, and not before.
+func TestHeadCellExpires(t *testing.T) {
+	l, _ := goldenEntity(t)
+	head, c := mustHex(strings.Fields(goldenCells[1])[1]), feature.Cell{Start: 1}
+	own := feature.Cell{Hop: 60}
+	last := int64(0)
+	for ; !l.Expired(own, last); last += 60e6 {
+		if l.ExpiredCell(c, head, last) {
+			t.Fatalf("expired at %d, before a tile of it", last)
+		}
+	}
+	if !l.ExpiredCell(c, head, last) || l.ExpiredCell(c, head[:len(head)-1], last) || l.ExpiredCell(c, nil, last) {
+		t.Error("it outlives its tiles, or what is none is taken for expired")
 	}
 }
 
@@ -193,7 +242,8 @@ func TestCellKeyOrder(t *testing.T) {
 
 // TestRestoreRefuses: bytes that no Flush writes are refused, and leave the entity as it was.
 func TestRestoreRefuses(t *testing.T) {
-	own, tile := mustHex(strings.Fields(goldenCells[0])[1]), mustHex(strings.Fields(goldenCells[2])[1])
+	own, tile := mustHex(strings.Fields(goldenCells[0])[1]), mustHex(strings.Fields(goldenCells[3])[1])
+	head, headCell := mustHex(strings.Fields(goldenCells[1])[1]), feature.Cell{Start: 1}
 	edit := func(b []byte, at int, to ...byte) []byte {
 		b = bytes.Clone(b)
 		copy(b[at:], to)
@@ -226,6 +276,14 @@ func TestRestoreRefuses(t *testing.T) {
 		{"row text type", ownCell, edit(own, 57, 5), "row feature 0: type byte 5"},
 		{"list element type", ownCell, edit(own, 63, 5), "row feature 7: list element 0: type byte 5"},
 		{"list element length", ownCell, edit(own, 64, 100), "row feature 7: list element 0: short"},
+		{"head without tiles", headCell, append(head[:1:1], make([]byte, 8)...), "hop 0 s after hop 0 s"},
+		{"head hop", headCell, edit(head, 1, 2), "hop 2 s: the view has no such hop"},
+		{"head hops out of order", headCell, edit(head, 47, 1), "hop 1 s after hop 1 s"},
+		{"head tile twice", headCell, append(bytes.Clone(head), head[47:]...), "hop 60 s after hop 60 s"},
+		{"short head", headCell, head[:len(head)-1], "hop 60 s: short"},
+		{"long head", headCell, append(bytes.Clone(head), 1), "short"},
+		{"head tile's length", headCell, edit(head, 5, 0x28), "hop 1 s: feature 2: short"},
+		{"head tile's state", headCell, edit(head, 67, 0x80), "hop 60 s: feature 3: count of"},
 	} {
 		l, e := goldenEntity(t)
 		var v feature.Version
@@ -242,7 +300,7 @@ func TestRestoreRefuses(t *testing.T) {
 
 // TestParseCellKeyRefuses: what AppendCellKey does not write is no key.
 func TestParseCellKeyRefuses(t *testing.T) {
-	good := mustHex(strings.Fields(goldenCells[2])[0])
+	good := mustHex(strings.Fields(goldenCells[3])[0])
 	for name, key := range map[string][]byte{
 		"empty":         nil,
 		"format":        append([]byte{2}, good[1:]...),

@@ -10,6 +10,14 @@ func PageAlways(l *Layout, bytes int) {
 	}
 }
 
+// HeadTiles calls fn for the hop and the last event's time of each tile in a head cell's value.
+func HeadTiles(value []byte, fn func(hop uint32, last int64)) error {
+	return headTiles(value[1:], func(hop uint32, tile []byte) error {
+		fn(hop, timeAt(tile))
+		return nil
+	})
+}
+
 // PageNever leaves closed tiles as they are however many they are.
 func PageNever(l *Layout) {
 	for k := range l.hops {

@@ -278,8 +278,11 @@ func (l *Layout) KeepFor() int64 {
 }
 
 // Expired reports whether a stored cell is of no more use at a stream time: its tile is no longer kept, or it is the
-// entity cell of a view that has none. Of an entity cell that expires by its timestamp, see ExpiredCell.
+// entity cell of a view that has none. Of a head cell, and of an entity cell that expires by its timestamp, see ExpiredCell.
 func (l *Layout) Expired(c Cell, streamTime int64) bool {
+	if c == headCell {
+		return false
+	}
 	if c.Hop == 0 {
 		return !l.own.kept
 	}
@@ -290,6 +293,9 @@ func (l *Layout) Expired(c Cell, streamTime int64) bool {
 // ExpiredCell is Expired for a cell whose value is at hand. A value that is not a cell value has not expired: it is for
 // Restore to refuse.
 func (l *Layout) ExpiredCell(c Cell, value []byte, streamTime int64) bool {
+	if c == headCell {
+		return l.headExpired(value, clampTime(streamTime))
+	}
 	if c.Hop != 0 || !l.own.kept || l.lifetime {
 		return l.Expired(c, streamTime)
 	}

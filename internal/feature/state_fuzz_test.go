@@ -58,6 +58,13 @@ func FuzzRestore(f *testing.F) {
 	l := fuzzLayout(f)
 	var scratch []byte
 	l.Flush(fuzzEntity(l), &scratch, func(c feature.Cell, value []byte) { f.Add(c.Hop, c.Start, bytes.Clone(value)) })
+	for _, line := range goldenCells {
+		_, _, c, err := feature.ParseCellKey(mustHex(strings.Fields(line)[0]))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(c.Hop, c.Start, mustHex(strings.Fields(line)[1]))
+	}
 	f.Fuzz(func(t *testing.T, hop uint32, start int64, value []byte) {
 		e, c := new(feature.Entity), feature.Cell{Hop: hop, Start: start}
 		l.ExpiredCell(c, value, 0)
@@ -78,6 +85,9 @@ func FuzzRestore(f *testing.F) {
 		}
 		l.Apply(e, &feature.Order{Time: ts}, make([]*feature.Value, l.NumFeatures()), ts)
 		l.Flush(e, &scratch, func(c feature.Cell, value []byte) {
+			if value == nil {
+				return // a tile that goes to the head cell leaves its own
+			}
 			if err := l.Restore(new(feature.Entity), c, value); err != nil {
 				t.Fatalf("what was restored is stored as %x: %v", value, err)
 			}

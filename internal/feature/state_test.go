@@ -208,6 +208,14 @@ func (s store) flush(l *feature.Layout, e *feature.Entity) (cells int) {
 
 func (s store) restore(t interface{ Fatalf(string, ...any) }, l *feature.Layout) *feature.Entity {
 	e := new(feature.Entity)
+	seen := map[feature.Cell]bool{}
+	one := func(hop uint32, start int64) {
+		if c := (feature.Cell{Hop: hop, Start: start}); hop > 0 && seen[c] {
+			t.Fatalf("two cells have tile %+v", c)
+		} else {
+			seen[c] = true
+		}
+	}
 	for key, value := range s {
 		view, entity, c, err := feature.ParseCellKey([]byte(key))
 		if err != nil || view != [8]byte{7} || string(entity) != "key" {
@@ -215,6 +223,13 @@ func (s store) restore(t interface{ Fatalf(string, ...any) }, l *feature.Layout)
 		}
 		if err := l.Restore(e, c, value); err != nil {
 			t.Fatalf("Restore(%+v, %x): %v", c, value, err)
+		}
+		one(c.Hop, c.Start)
+		if c == (feature.Cell{Start: 1}) {
+			err := feature.HeadTiles(value, func(hop uint32, last int64) { one(hop, feature.FloorTo(last, int64(hop)*feature.Second)) })
+			if err != nil {
+				t.Fatalf("head cell %x: %v", value, err)
+			}
 		}
 	}
 	return e

@@ -8,7 +8,7 @@ import "encoding/binary"
 //	| word | state | state | ... |       | word | state | ...
 //	  8      fixed widths, by name
 //
-// A word is the time of the tile's last event, shifted left over two marks. The tile's start is not stored: it is that
+// A word is the time of the tile's last event, shifted left over three marks. The tile's start is not stored: it is that
 // time floored to the hop. The states of varying size lie beside, tile by tile.
 //
 // The first `dead` tiles are no longer kept and read as absent: they wait for the next Flush to delete their cells.
@@ -22,8 +22,9 @@ type hopTiles struct {
 
 const (
 	markDirty  = 1 << 0 // changed since the last Flush
-	markStored = 1 << 1 // a Flush or Restore put it in the store
-	markBits   = 2
+	markStored = 1 << 1 // a Flush or Restore put it in the store, in a cell of its own
+	markHead   = 1 << 2 // the same in the head cell; one that has been closed since, or is dead, has markDirty or is counted in dead
+	markBits   = 3
 )
 
 func word(tile []byte) int64       { return int64(binary.LittleEndian.Uint64(tile)) }
@@ -40,6 +41,7 @@ func (hl *hopLayout) touch(ht *hopTiles, start, time int64) (off int, tail bool)
 	if off < ht.firstLive(hl) {
 		off = hl.insert(ht, len(ht.tiles), time)
 	} else if last := wordTime(ht.tiles[off:]); last < start {
+		ht.leaveHead(off)
 		off, tail = hl.insert(ht, len(ht.tiles), time), true
 	} else if last >= start+hl.hop {
 		off, tail = hl.touchClosed(ht, start, time), true
@@ -48,8 +50,16 @@ func (hl *hopLayout) touch(ht *hopTiles, start, time int64) (off int, tail bool)
 	if w&markDirty == 0 {
 		ht.dirty++
 	}
-	putWord(ht.tiles[off:], max(w>>markBits, time)<<markBits|w&markStored|markDirty)
+	putWord(ht.tiles[off:], max(w>>markBits, time)<<markBits|w&(markStored|markHead)|markDirty)
 	return off, tail
+}
+
+// leaveHead notes of the newest tile, at off, that another one takes its place in the head cell: it needs a cell of its own.
+func (ht *hopTiles) leaveHead(off int) {
+	if w := word(ht.tiles[off:]); w&(markHead|markDirty) == markHead {
+		putWord(ht.tiles[off:], w|markDirty)
+		ht.dirty++
+	}
 }
 
 // touchClosed finds or makes the tile that begins at start, before the newest.
@@ -127,7 +137,7 @@ func (hl *hopLayout) trim(ht *hopTiles, cut int64) (freed int) {
 			freed += cap(ht.vars[j])
 			ht.vars[j] = nil
 		}
-		if w&markStored != 0 {
+		if w&(markStored|markHead) != 0 {
 			putWord(tile, w&^markDirty)
 			copy(ht.tiles[kept*hl.stride:], tile)
 			kept++
