@@ -365,11 +365,14 @@ func (l *Layout) headExpired(value []byte, streamTime int64) bool {
 		return false
 	}
 	err := headTiles(value[1:], func(hop uint32, tile []byte) error {
-		k, start, err := l.checkTile(hop, tile)
-		if err == nil && start >= streamTime-l.hops[k].reach {
-			err = errors.New("is of use")
+		k := l.hopIndex(hop)
+		if k < 0 || len(tile) < timeWidth || !validTime(timeAt(tile)) {
+			return errors.New("no tile")
 		}
-		return err
+		if hl := &l.hops[k]; FloorTo(timeAt(tile), hl.hop) >= streamTime-hl.reach {
+			return errors.New("of use")
+		}
+		return nil
 	})
 	return err == nil
 }

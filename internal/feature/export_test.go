@@ -10,10 +10,10 @@ func PageAlways(l *Layout, bytes int) {
 	}
 }
 
-// HeadTiles calls fn for the hop and the last event's time of each tile in a head cell's value.
-func HeadTiles(value []byte, fn func(hop uint32, last int64)) error {
+// HeadTiles calls fn for each tile in a head cell's value, with the cell and the value that it would have of its own.
+func HeadTiles(value []byte, fn func(c Cell, own []byte)) error {
 	return headTiles(value[1:], func(hop uint32, tile []byte) error {
-		fn(hop, timeAt(tile))
+		fn(Cell{Hop: hop, Start: FloorTo(timeAt(tile), int64(hop)*Second)}, append([]byte{cellValueFormat}, tile...))
 		return nil
 	})
 }

@@ -11,7 +11,7 @@ import (
 // applied, and bytes that hold such a time are refused. The bound leaves room to add windows without overflow, and for
 // the marks of a tile beside its time.
 const (
-	MaxTime int64 = 1 << 60
+	MaxTime int64 = 1<<60 - 1
 	MinTime int64 = -MaxTime
 )
 

@@ -158,17 +158,64 @@ func TestTimesOutOfRange(t *testing.T) {
 			t.Errorf("event at %d: %d late, empty %v", time, late, e.Empty())
 		}
 	}
+	windows, err := feature.NewLayout(feature.LayoutSpec{Features: []feature.FeatureSpec{
+		{Name: "n", Agg: feature.AggregatorSpec{Name: "count"}, Window: 3600e6},
+		{Name: "of_day", Agg: feature.AggregatorSpec{Name: "count"}, Window: 86400e6},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, time := range []int64{feature.MinTime, feature.MaxTime} {
-		e, cells := new(feature.Entity), store{}
+		for _, l := range []*feature.Layout{l, windows} {
+			e, cells := new(feature.Entity), store{}
+			l.Apply(e, &feature.Order{Time: time}, in, time)
+			cells.flush(l, e)
+			back := cells.restore(t, l)
+			var r feature.Reader
+			out := make([]feature.Value, 2)
+			if st, ts := r.ReadEntity(l, back, time, []int{0, 1}, out); st != feature.Present || ts != time || out[0].Int64() != 1 || out[1].Int64() != 1 {
+				t.Errorf("event at %d, read then: %v at %d, %v", time, st, ts, out)
+			}
+		}
+		e := new(feature.Entity)
 		l.Apply(e, &feature.Order{Time: time}, in, time)
-		cells.flush(l, e)
-		back := cells.restore(t, l)
 		var r feature.Reader
 		out := make([]feature.Value, 2)
-		for _, at := range []int64{time, math.MinInt64, math.MaxInt64} {
-			if st, ts := r.ReadEntity(l, back, at, []int{0, 1}, out); st != feature.Present || ts != time || out[1].Int64() != 1 {
+		for _, at := range []int64{math.MinInt64, math.MaxInt64} {
+			if st, ts := r.ReadEntity(l, e, at, []int{0, 1}, out); st != feature.Present || ts != time || out[1].Int64() != 1 {
 				t.Errorf("event at %d, read at %d: %v at %d, %v", time, at, st, ts, out)
 			}
+		}
+	}
+}
+
+// TestWorstCaseOfFullEntity: every tile that can be kept, each in its cell, comes to what was told.
+func TestWorstCaseOfFullEntity(t *testing.T) {
+	count := feature.AggregatorSpec{Name: "count"}
+	for _, windows := range [][]int64{{60e6}, {60e6, 3600e6}, {60e6, 3600e6, 86400e6}} {
+		var spec feature.LayoutSpec
+		var in []*feature.Value
+		for i, w := range windows {
+			spec.Features = append(spec.Features, feature.FeatureSpec{Name: string(rune('a' + i)), Agg: count, Window: w})
+			in = append(in, new(feature.Value))
+		}
+		l, err := feature.NewLayout(spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, now := new(feature.Entity), int64(86400e6)*1000
+		for _, w := range windows {
+			for k := range int64(70) {
+				l.Apply(e, &feature.Order{Time: now - k*feature.Hop(w, false), Offset: k}, in, now)
+			}
+		}
+		cells, stored := store{}, 0
+		cells.flush(l, e)
+		for _, value := range cells {
+			stored += len(value)
+		}
+		if told, _ := l.WorstCase(); stored > told || stored < told*9/10 {
+			t.Errorf("windows %v: %d bytes in %d cells; told were %d", windows, stored, len(cells), told)
 		}
 	}
 }

@@ -196,7 +196,7 @@ func (s store) flush(l *feature.Layout, e *feature.Entity) (cells int) {
 	var scratch []byte
 	l.Flush(e, &scratch, func(c feature.Cell, value []byte) {
 		cells++
-		key := string(feature.AppendCellKey(nil, [8]byte{7}, []byte("key"), c))
+		key := storeKey(c)
 		if value == nil {
 			delete(s, key)
 		} else {
@@ -209,12 +209,11 @@ func (s store) flush(l *feature.Layout, e *feature.Entity) (cells int) {
 func (s store) restore(t interface{ Fatalf(string, ...any) }, l *feature.Layout) *feature.Entity {
 	e := new(feature.Entity)
 	seen := map[feature.Cell]bool{}
-	one := func(hop uint32, start int64) {
-		if c := (feature.Cell{Hop: hop, Start: start}); hop > 0 && seen[c] {
+	one := func(c feature.Cell, _ []byte) {
+		if seen[c] {
 			t.Fatalf("two cells have tile %+v", c)
-		} else {
-			seen[c] = true
 		}
+		seen[c] = true
 	}
 	for key, value := range s {
 		view, entity, c, err := feature.ParseCellKey([]byte(key))
@@ -224,15 +223,46 @@ func (s store) restore(t interface{ Fatalf(string, ...any) }, l *feature.Layout)
 		if err := l.Restore(e, c, value); err != nil {
 			t.Fatalf("Restore(%+v, %x): %v", c, value, err)
 		}
-		one(c.Hop, c.Start)
-		if c == (feature.Cell{Start: 1}) {
-			err := feature.HeadTiles(value, func(hop uint32, last int64) { one(hop, feature.FloorTo(last, int64(hop)*feature.Second)) })
-			if err != nil {
+		one(c, value)
+		if c == headCell {
+			if err := feature.HeadTiles(value, one); err != nil {
 				t.Fatalf("head cell %x: %v", value, err)
 			}
 		}
 	}
 	return e
+}
+
+// headCell names the cell of the newest tiles.
+var headCell = feature.Cell{Start: 1}
+
+func storeKey(c feature.Cell) string {
+	return string(feature.AppendCellKey(nil, [8]byte{7}, []byte("key"), c))
+}
+
+// former makes of the head cell what earlier versions have: a cell for each tile.
+func (s store) former(t *rapid.T) {
+	head, ok := s[storeKey(headCell)]
+	if !ok {
+		return
+	}
+	delete(s, storeKey(headCell))
+	if err := feature.HeadTiles(head, func(c feature.Cell, own []byte) { s[storeKey(c)] = own }); err != nil {
+		t.Fatalf("head cell %x: %v", head, err)
+	}
+}
+
+// sweep deletes what has expired, as is done to entities that are not in memory.
+func (s store) sweep(t *rapid.T, l *feature.Layout, stream int64) {
+	for key, value := range s {
+		_, _, c, err := feature.ParseCellKey([]byte(key))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l.ExpiredCell(c, value, stream) {
+			delete(s, key)
+		}
+	}
 }
 
 // published is an entity's blobs in the online store, written as a materializer does.
@@ -274,13 +304,24 @@ func TestStateMatchesOracle(t *testing.T) {
 				t.Fatalf("event at %d, stream time %d: %d late updates; want %d", ev.at.Time, ev.stream, late, want)
 			}
 			o.events, o.stream = append(o.events, ev), ev.stream
-			if step := rapid.IntRange(0, 7).Draw(t, "step"); step == 0 {
+			switch rapid.IntRange(0, 9).Draw(t, "step") {
+			case 0:
 				cells.flush(l, e)
-			} else if step == 1 {
+			case 1:
 				cells.flush(l, e)
 				restored := cells.restore(t, l)
 				checkSame(t, l, e, restored)
 				e = restored
+			case 2: // it comes from an earlier version
+				cells.flush(l, e)
+				cells.former(t)
+				restored := cells.restore(t, l)
+				checkSame(t, l, e, restored)
+				e = restored
+			case 3: // it leaves memory, and comes back after the sweep
+				cells.flush(l, e)
+				cells.sweep(t, l, o.stream)
+				e = cells.restore(t, l)
 			}
 			if rapid.Bool().Draw(t, "publish") {
 				online.publish(l, e)

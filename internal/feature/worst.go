@@ -29,6 +29,9 @@ func (l *Layout) WorstCase() (entityBytes, lookupBytes int) {
 		// Tiles begin in [stream time - reach, stream time].
 		n := int(hl.reach/hl.hop) + 1
 		entityBytes += n * (1 + hl.stride + vars)
+		if l.hasHead() { // the newest has a hop and a length there
+			entityBytes += 4 + withLength(hl.stride+vars) - (hl.stride + vars)
+		}
 		lookupBytes += 8 + hl.stride + closedFixed + n*vars
 		if hl.pages.n == 0 {
 			lookupBytes += n * hl.stride
