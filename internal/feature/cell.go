@@ -273,43 +273,42 @@ func (l *Layout) Restore(e *Entity, c Cell, value []byte) error {
 }
 
 func (l *Layout) restoreTile(e *Entity, c Cell, b []byte) error {
-	k, start, err := l.checkTile(c.Hop, b)
+	k, err := l.checkTile(c.Hop, b)
 	if err != nil {
 		return err
 	}
-	if start != c.Start {
-		return fmt.Errorf("last event at %d is not of this tile", timeAt(b))
+	if t := timeAt(b); FloorTo(t, l.hops[k].hop) != c.Start {
+		return fmt.Errorf("last event at %d is not of this tile", t)
 	}
-	l.putTile(e, k, b, markStored)
+	l.putTile(e, k, c.Start, b, markStored)
 	return nil
 }
 
-// checkTile returns the index of a hop and the start of a tile of it, as it stands in cells, that may be restored.
-func (l *Layout) checkTile(hop uint32, b []byte) (k int, start int64, err error) {
+// checkTile returns the index of a hop of which b is a tile, as it stands in cells, that may be restored.
+func (l *Layout) checkTile(hop uint32, b []byte) (k int, err error) {
 	if k = l.hopIndex(hop); k < 0 {
-		return 0, 0, errors.New("the view has no such hop")
+		return 0, errors.New("the view has no such hop")
 	}
 	hl := &l.hops[k]
 	if len(b) < hl.stride {
-		return 0, 0, fmt.Errorf("%d bytes; at least %d are due", len(b), hl.stride)
+		return 0, fmt.Errorf("%d bytes; at least %d are due", len(b), hl.stride)
 	}
-	t := timeAt(b)
-	if !validTime(t) {
-		return 0, 0, fmt.Errorf("last event at %d is not of this tile", t)
+	if t := timeAt(b); !validTime(t) {
+		return 0, fmt.Errorf("last event at %d is not of this tile", t)
 	}
 	if err := validFixed(hl.fixed, b); err != nil {
-		return 0, 0, err
+		return 0, err
 	}
-	return k, FloorTo(t, hl.hop), validVars(hl.vars, 0, b[hl.stride:])
+	return k, validVars(hl.vars, 0, b[hl.stride:])
 }
 
-// putTile puts a checked tile of hop k into e, as one that the store has where mark says.
-func (l *Layout) putTile(e *Entity, k int, b []byte, mark int64) {
+// putTile puts a checked tile of hop k, which begins at start, into e, as one that the store has where mark says.
+func (l *Layout) putTile(e *Entity, k int, start int64, b []byte, mark int64) {
 	if e.layout == nil {
 		l.adopt(e)
 	}
 	hl, ht, t := &l.hops[k], &e.hops[k], timeAt(b)
-	off, _ := hl.touch(ht, FloorTo(t, hl.hop), t)
+	off, _ := hl.touch(ht, start, t)
 	ht.dirty--
 	copy(ht.tiles[off:], b[:hl.stride])
 	putWord(ht.tiles[off:], t<<markBits|mark)
@@ -347,14 +346,15 @@ func (l *Layout) restoreHead(e *Entity, b []byte) error {
 		return errors.New("the view has no head cells")
 	}
 	err := headTiles(b, func(hop uint32, tile []byte) error {
-		_, _, err := l.checkTile(hop, tile)
+		_, err := l.checkTile(hop, tile)
 		return err
 	})
 	if err != nil {
 		return err
 	}
 	return headTiles(b, func(hop uint32, tile []byte) error {
-		l.putTile(e, l.hopIndex(hop), tile, markHead)
+		k := l.hopIndex(hop)
+		l.putTile(e, k, FloorTo(timeAt(tile), l.hops[k].hop), tile, markHead)
 		return nil
 	})
 }
