@@ -20,6 +20,27 @@ import (
 	"github.com/twmb/franz-go/pkg/kversion"
 )
 
+// heldRequest is a request that a client keeps back on its way.
+type heldRequest struct {
+	dialer  holdingDialer
+	armed   atomic.Bool   // the next one is to be held
+	came    chan struct{} // closed when one is held
+	release func()        // may be called again
+}
+
+// holdRequest makes a dialer that, once armed, holds the next request with a key that names a group or transaction.
+func holdRequest(key kmsg.Key, name string) *heldRequest {
+	released := make(chan struct{})
+	h := &heldRequest{came: make(chan struct{}), release: sync.OnceFunc(func() { close(released) })}
+	h.dialer = func(request []byte) {
+		if binary.BigEndian.Uint16(request[4:]) == uint16(key) && bytes.Contains(request, []byte(name)) && h.armed.CompareAndSwap(true, false) {
+			close(h.came)
+			<-released
+		}
+	}
+	return h
+}
+
 // TestTwoRebalancesWithinATransaction holds R8 and R9: while the end of a transaction is held up, two instances join one after the other. The
 // first throws the member out, which answers no group until the end, and its partitions go twice. What it then commits is refused, and nothing counts twice or is lost, though their new owners begin before it has ended.
 func TestTwoRebalancesWithinATransaction(t *testing.T) {
@@ -35,24 +56,17 @@ func TestTwoRebalancesWithinATransaction(t *testing.T) {
 				kgo.MaxVersions(kversion.V3_9_0()))
 		})
 	}
-	held, release := make(chan struct{}), make(chan struct{})
-	end := sync.OnceFunc(func() { close(release) })
-	var hold atomic.Bool
-	one := run(name, func(request []byte) {
-		if binary.BigEndian.Uint16(request[4:]) == uint16(kmsg.AddOffsetsToTxn) && bytes.Contains(request, []byte(".materialize")) && hold.CompareAndSwap(true, false) {
-			close(held)
-			<-release
-		}
-	})
-	t.Cleanup(end) // before the instance is to stop
+	end := holdRequest(kmsg.AddOffsetsToTxn, ".materialize")
+	one := run(name, end.dialer)
+	t.Cleanup(end.release) // before the instance is to stop
 	w.produce(100)
 	eventually(t, "features", w.check)
 	one.waitReady()
-	hold.Store(true)
+	end.armed.Store(true)
 	w.produce(80)
 	eventually(t, "the end of a transaction", func() error {
 		select {
-		case <-held:
+		case <-end.came:
 			return nil
 		default:
 			return errors.New("has not begun")
@@ -71,7 +85,7 @@ func TestTwoRebalancesWithinATransaction(t *testing.T) {
 	run("three", nil)
 	eventually(t, "two and three have them", func() error { return w.sharesAre(group, 2, testPartitions) })
 	w.produce(80)
-	end()
+	end.release()
 	eventually(t, "the transaction", func() error {
 		if n := testutil.ToFloat64(one.rt.met.txns.WithLabelValues("materialize", "aborted")); n == aborted {
 			return errors.New("has not been aborted")
@@ -97,25 +111,18 @@ func TestAMemberThatJoinsAnewUnderAnotherIDCommitsNothingOfBefore(t *testing.T) 
 			o.Client = append(o.Client, kgo.RebalanceTimeout(2*time.Second), kgo.Dialer(dial.dial))
 		})
 	}
-	held, release := make(chan struct{}), make(chan struct{})
-	join := sync.OnceFunc(func() { close(release) })
-	var hold atomic.Bool
-	one := run("one", func(request []byte) {
-		if binary.BigEndian.Uint16(request[4:]) == uint16(kmsg.JoinGroup) && bytes.Contains(request, []byte(group)) && hold.CompareAndSwap(true, false) {
-			close(held)
-			<-release
-		}
-	})
-	t.Cleanup(join) // before the instance is to stop
+	join := holdRequest(kmsg.JoinGroup, group)
+	one := run("one", join.dialer)
+	t.Cleanup(join.release) // before the instance is to stop
 	w.produce(100)
 	eventually(t, "features", w.check)
 	one.waitReady()
 	eventually(t, "an end", one.idle)
 	first := w.members(group)
-	hold.Store(true)
+	join.armed.Store(true)
 	two := run("two", nil)
 	select {
-	case <-held:
+	case <-join.came:
 	case <-time.After(30 * time.Second):
 		t.Fatal("one does not join")
 	}
@@ -137,7 +144,7 @@ func TestAMemberThatJoinsAnewUnderAnotherIDCommitsNothingOfBefore(t *testing.T) 
 		}
 		return w.sharesAre(group, 1, 2*testPartitions)
 	})
-	join()
+	join.release()
 	eventually(t, "one's transaction", func() error {
 		if transactions(one, "committed") == committed && transactions(one, "aborted") == aborted {
 			return errors.New("has not ended")

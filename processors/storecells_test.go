@@ -209,6 +209,34 @@ func TestAStoreOfAnEarlierFormIsRemoved(t *testing.T) {
 	}
 }
 
+// TestStoreOfALaterFormatIsGoneOnWith: a database whose tables are of columns, as an earlier version made them, is read and written.
+func TestStoreOfALaterFormatIsGoneOnWith(t *testing.T) {
+	dir := t.TempDir()
+	db, err := pebble.Open(storeDir(dir), &pebble.Options{Comparer: storeComparer, FormatMajorVersion: pebble.FormatNewest, Logger: &pebbleLogger{l: slog.New(slog.DiscardHandler)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	prefix := feature.AppendEntityPrefix([]byte{kindCell}, [8]byte{7}, []byte("e"))
+	key := feature.AppendCellKey([]byte{kindCell}, [8]byte{7}, []byte("e"), feature.Cell{Hop: 60})
+	if err := errors.Join(db.Set(appendData(nil, 1, key), []byte("before"), pebble.NoSync), db.Flush(), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"before", "after"} {
+		s, err := openStore(dir, 1<<20, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		if err := new(cellReader).entity(s, 1, prefix, func(_, v []byte) error { got += string(v); return nil }); err != nil || got != want {
+			t.Errorf("read %q, %v; want %q", got, err, want)
+		}
+		b := s.batch(0)
+		if err := errors.Join(b.put(1, key, []byte("after")), b.commit(), s.close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // BenchmarkReadEntity reads entities of 20 cells out of a store of 100,000: those that are there, and those that are not.
 func BenchmarkReadEntity(b *testing.B) {
 	const entities, rounds = 100_000, 20
