@@ -42,6 +42,7 @@ type FreshnessResult struct {
 	LoadBefore    string           `json:"load_before"` // the machine's, before the run
 	OwnKey        Latency          `json:"own_key"`
 	Repartitioned Latency          `json:"repartitioned"`
+	Probes        int              `json:"probes"`            // acknowledged after the warm-up; each is looked for in both views
 	Unseen        int              `json:"unseen"`            // probes that no lookup showed within the grace at the end
 	Reached       float64          `json:"events_per_second"` // that were produced
 	CPU           float64          `json:"cpu_cores"`         // that this process used, the producers included
@@ -139,7 +140,6 @@ type freshness struct {
 	run   *running
 
 	own, routed *probes
-	rounds      int
 }
 
 // measure runs the load, the probes and the lookups beside one another.
@@ -148,6 +148,10 @@ func (f *freshness) measure(ctx context.Context, res *FreshnessResult) error {
 	warm := begin.Add(f.o.Warmup)
 	f.own = &probes{view: f.plane.Views[0], entity: "probe-user-", warm: warm}
 	f.routed = &probes{view: f.plane.Views[1], entity: "probe-merchant-", warm: warm}
+	r, err := newRounds(f.plane.Project, f.run.rdb, f.own, f.routed)
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	m := startMeter()
@@ -159,12 +163,12 @@ func (f *freshness) measure(ctx context.Context, res *FreshnessResult) error {
 	looking, stop := context.WithCancel(ctx)
 	var looked sync.WaitGroup
 	looked.Go(func() {
-		if lookErr = f.look(looking); lookErr != nil {
+		if lookErr = f.look(looking, r); lookErr != nil {
 			cancel()
 		}
 	})
 	wg.Wait()
-	r := m.rate(made)
+	rate := m.rate(made)
 	for until := time.Now().Add(grace); time.Now().Before(until) && f.unseen() > 0 && ctx.Err() == nil; {
 		time.Sleep(time.Millisecond)
 	}
@@ -173,11 +177,10 @@ func (f *freshness) measure(ctx context.Context, res *FreshnessResult) error {
 	if err := errors.Join(loadErr, probeErr, lookErr); err != nil {
 		return err
 	}
-	res.Reached, res.CPU = r.PerSecond, r.CPUSeconds/r.Seconds
-	res.Lookups = float64(f.rounds) / time.Since(begin).Seconds()
-	res.Unseen = f.unseen()
+	res.Reached, res.CPU = rate.PerSecond, rate.CPUSeconds/rate.Seconds
+	res.Lookups = float64(r.made) / time.Since(begin).Seconds()
+	res.Probes, res.Unseen = f.own.made, f.unseen()
 	res.OwnKey, res.Repartitioned = latencyOf(f.own.times), latencyOf(f.routed.times)
-	var err error
 	res.Stages, err = stagesOf(f.run.reg)
 	return err
 }
@@ -233,24 +236,16 @@ func (f *freshness) probe(ctx context.Context, begin time.Time) error {
 }
 
 // look looks open probes up about every millisecond until ctx is done.
-func (f *freshness) look(ctx context.Context) error {
-	own, err := newLookups(f.plane.Project, f.own.view, f.run.rdb)
-	if err != nil {
-		return err
-	}
-	routed, err := newLookups(f.plane.Project, f.routed.view, f.run.rdb)
-	if err != nil {
-		return err
-	}
+func (f *freshness) look(ctx context.Context, r *rounds) error {
 	every := time.NewTicker(time.Millisecond)
 	defer every.Stop()
-	for ; ; f.rounds++ {
+	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-every.C:
 		}
-		if err := errors.Join(own.look(ctx, f.own), routed.look(ctx, f.routed)); err != nil && ctx.Err() == nil {
+		if err := r.look(ctx); err != nil && ctx.Err() == nil {
 			return err
 		}
 	}

@@ -27,6 +27,7 @@ type probes struct {
 
 	mu    sync.Mutex // acknowledgements come on the producer's goroutines
 	open  []probe
+	made  int // those after the warm-up
 	times []time.Duration
 }
 
@@ -47,8 +48,11 @@ func (p *probes) entityOf(value float64) string {
 // acknowledged begins a probe's time.
 func (p *probes) acknowledged(pr probe) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.open = append(p.open, pr)
-	p.mu.Unlock()
+	if !pr.acked.Before(p.warm) {
+		p.made++
+	}
 }
 
 // waiting returns the probes that have not been seen, in dst.
@@ -74,64 +78,115 @@ func (p *probes) seen(values map[float64]bool, now time.Time) {
 	p.open = kept
 }
 
-// lookups looks open probes of a view up, as a server would: the view's fields of each entity in one round trip, read at
-// the clock.
+// lookups looks open probes of a view up, as a server would: the view's fields of each entity, read at the clock.
 type lookups struct {
+	*probes
 	project string
-	view    *config.View
 	max     int // index of the feature that shows a probe
-	rdb     *online.Client
 
 	fields *viewFields
 	reader feature.Reader
-	reqs   []online.FetchRequest
-	out    [][][]byte
 	vals   []feature.Value
 	open   []probe
+	asked  map[string]int // entities of the open probes, and their places among the requests
 }
 
-func newLookups(project string, v *config.View, rdb *online.Client) (*lookups, error) {
-	for i, f := range v.Features {
+func newLookups(project string, p *probes) (*lookups, error) {
+	for i, f := range p.view.Features {
 		if f.Aggregate == "max" {
-			return &lookups{project: project, view: v, max: i, rdb: rdb, fields: newViewFields(v, []int{i}), vals: make([]feature.Value, 1)}, nil
+			return &lookups{
+				probes: p, project: project, max: i, fields: newViewFields(p.view, []int{i}), vals: make([]feature.Value, 1), asked: map[string]int{},
+			}, nil
 		}
 	}
-	return nil, fmt.Errorf("feature view %s has no maximum", v.Name)
+	return nil, fmt.Errorf("feature view %s has no maximum", p.view.Name)
 }
 
-// look does one round for the open probes of p.
-func (l *lookups) look(ctx context.Context, p *probes) error {
-	if l.open = p.waiting(l.open); len(l.open) == 0 {
-		return nil
-	}
-	now := time.Now()
+// ask appends the requests of a round: one for each entity that open probes are of.
+func (l *lookups) ask(now time.Time, reqs []online.FetchRequest) ([]online.FetchRequest, error) {
+	clear(l.asked)
+	l.open = l.waiting(l.open)
 	fields := l.fields.at(now)
-	l.reqs = l.reqs[:0]
 	for _, pr := range l.open {
-		key, err := feature.AppendKey(nil, feature.StringValue(p.entityOf(pr.value)))
+		name := l.entityOf(pr.value)
+		if _, ok := l.asked[name]; ok {
+			continue
+		}
+		key, err := feature.AppendKey(nil, feature.StringValue(name))
 		if err != nil {
+			return nil, err
+		}
+		l.asked[name] = len(reqs)
+		reqs = append(reqs, online.FetchRequest{Key: string(online.AppendKey(nil, l.project, l.view.Entity.Name, key)), Fields: fields})
+	}
+	return reqs, nil
+}
+
+// answered takes up what the round at a clock has fetched; answers has the places of the requests.
+func (l *lookups) answered(now time.Time, answers [][][]byte) error {
+	shown := map[float64]bool{}
+	for name, at := range l.asked {
+		st, _, _, err := l.fields.read(&l.reader, answers[at], now, l.vals)
+		if err != nil {
+			return fmt.Errorf("look %s up: %w", name, err)
+		}
+		if st != feature.Present || l.vals[0].IsNull() {
+			continue
+		}
+		for _, pr := range l.open {
+			if pr.value <= l.vals[0].Float64() && l.entityOf(pr.value) == name {
+				shown[pr.value] = true
+			}
+		}
+	}
+	l.seen(shown, time.Now())
+	return nil
+}
+
+// rounds of lookups: those of all views are one round trip.
+type rounds struct {
+	rdb   *online.Client
+	views []*lookups
+	reqs  []online.FetchRequest
+	out   [][][]byte
+	made  int
+}
+
+func newRounds(project string, rdb *online.Client, of ...*probes) (*rounds, error) {
+	r := &rounds{rdb: rdb}
+	for _, p := range of {
+		l, err := newLookups(project, p)
+		if err != nil {
+			return nil, err
+		}
+		r.views = append(r.views, l)
+	}
+	return r, nil
+}
+
+// look does one round for the open probes.
+func (r *rounds) look(ctx context.Context) (err error) {
+	now := time.Now()
+	r.reqs = r.reqs[:0]
+	for _, l := range r.views {
+		if r.reqs, err = l.ask(now, r.reqs); err != nil {
 			return err
 		}
-		l.reqs = append(l.reqs, online.FetchRequest{
-			Key: string(online.AppendKey(nil, l.project, l.view.Entity.Name, key)), Fields: fields,
-		})
 	}
-	for len(l.out) < len(l.reqs) {
-		l.out = append(l.out, nil)
+	r.made++
+	if len(r.reqs) == 0 {
+		return nil
 	}
-	if err := l.rdb.Fetch(ctx, l.reqs, l.out[:len(l.reqs)]); err != nil {
+	for len(r.out) < len(r.reqs) {
+		r.out = append(r.out, nil)
+	}
+	if err := r.rdb.Fetch(ctx, r.reqs, r.out[:len(r.reqs)]); err != nil {
 		return err
 	}
-	shown := map[float64]bool{}
-	for i, pr := range l.open {
-		st, _, _, err := l.fields.read(&l.reader, l.out[i], now, l.vals)
-		if err != nil {
-			return fmt.Errorf("look %s up: %w", l.reqs[i].Key, err)
-		}
-		if st == feature.Present && !l.vals[0].IsNull() && l.vals[0].Float64() >= pr.value {
-			shown[pr.value] = true
+	for _, l := range r.views {
+		if err := l.answered(now, r.out); err != nil {
+			return err
 		}
 	}
-	p.seen(shown, time.Now())
 	return nil
 }
