@@ -183,7 +183,7 @@ func (m *materializer) settleCommitted(x *txnRecords) error {
 	}
 	m.evict() // not what this transaction changed: the store does not have it yet
 	now := m.now()
-	b := m.store.batch(len(x.arena) + len(x.parts)*256)
+	b := m.store.batch(x.storeBytes())
 	if err := x.stored(b, now); err != nil {
 		b.discard()
 		return err

@@ -453,7 +453,7 @@ func (j *joiner) commit(ctx context.Context) (bool, error) {
 
 // settle gives what has been committed to the local store.
 func (j *joiner) settle() error {
-	b := j.store.batch(len(j.txn.arena))
+	b := j.store.batch(j.txn.storeBytes())
 	if err := j.txn.stored(b, j.now()); err != nil {
 		b.discard()
 		return err

@@ -3,6 +3,7 @@ package processors
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -10,10 +11,11 @@ import (
 )
 
 // txnRecords are the changelog records of the open transaction, kept so that the store can be given the very same bytes
-// once the transaction has committed (R4).
+// once the transaction has committed (R4). Its memory is used again for the next one.
 type txnRecords struct {
 	slabs [][]kgo.Record
-	used  int // records of the last slab
+	taken int // slabs that records are of
+	used  int // records of the last of them
 	arena []byte
 	parts []txnPart
 	of    map[*task]int // into parts
@@ -32,17 +34,32 @@ type txnPart struct {
 	meta   meta
 }
 
-const slabSize = 1024
+// What is kept of a transaction's memory for the next one: the garbage of larger ones costs little beside what they do.
+const (
+	slabSize  = 1024
+	keptSlabs = 64
+	keptArena = 16 << 20
+	keptRecs  = 16 << 10 // of each part
+)
 
+// reset forgets a transaction whose outcome is known. The client has let go of its records: the promise of each has been called.
 func (x *txnRecords) reset() {
-	if len(x.slabs) > 0 {
-		clear(x.slabs[0])
-		clear(x.slabs[1:]) // a large transaction's records are not kept
-		x.slabs = x.slabs[:1]
+	for _, s := range x.slabs[:x.taken] {
+		clear(s)
 	}
-	x.used = 0
-	x.arena = make([]byte, 0, min(cap(x.arena), 8<<20)) // the client may still hold the old one
-	clear(x.parts)
+	x.slabs = slices.Delete(x.slabs, min(len(x.slabs), keptSlabs), len(x.slabs))
+	x.taken, x.used = 0, 0
+	if x.arena = x.arena[:0]; cap(x.arena) > keptArena {
+		x.arena = nil
+	}
+	for i := range x.parts {
+		p := &x.parts[i]
+		clear(p.recs)
+		if p.recs = p.recs[:0]; cap(p.recs) > keptRecs {
+			p.recs = nil
+		}
+		*p = txnPart{recs: p.recs}
+	}
 	x.parts = x.parts[:0]
 	clear(x.of)
 	x.mu.Lock()
@@ -52,13 +69,22 @@ func (x *txnRecords) reset() {
 
 // record returns a fresh record that lives until reset.
 func (x *txnRecords) record() *kgo.Record {
-	if len(x.slabs) == 0 || x.used == slabSize {
-		x.slabs = append(x.slabs, make([]kgo.Record, slabSize))
+	if x.taken == 0 || x.used == slabSize {
+		if x.taken == len(x.slabs) {
+			x.slabs = append(x.slabs, make([]kgo.Record, slabSize))
+		}
+		x.taken++
 		x.used = 0
 	}
-	r := &x.slabs[len(x.slabs)-1][x.used]
+	r := &x.slabs[x.taken-1][x.used]
 	x.used++
 	return r
+}
+
+// storeBytes is about how much a batch for the local store takes that has all of it.
+func (x *txnRecords) storeBytes() int {
+	const ofRecord, ofPart = 16, 256 // the task's prefix and lengths; a position
+	return len(x.arena) + x.taken*slabSize*ofRecord + len(x.parts)*ofPart
 }
 
 // produced takes up the outcome of a record; the first failure dooms the transaction.
@@ -116,7 +142,12 @@ func (x *txnRecords) part(t *task) *txnPart {
 		}
 		i = len(x.parts)
 		x.of[t] = i
-		x.parts = append(x.parts, txnPart{t: t, metaAt: -1})
+		if i < cap(x.parts) {
+			x.parts = x.parts[:i+1] // with the memory of an earlier part's records
+		} else {
+			x.parts = append(x.parts, txnPart{})
+		}
+		x.parts[i].t, x.parts[i].metaAt = t, -1
 	}
 	return &x.parts[i]
 }
