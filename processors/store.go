@@ -51,9 +51,11 @@ type position struct {
 
 const positionLen = 4 + 16 + 8 + 8
 
-// memTableBytes is how much is written before it becomes a table. The database takes its unwritten tables' memory out of
-// the cache's: without room for them beside it, the cache would be there only between them.
-const memTableBytes = 16 << 20
+// memTableBytes is how much is written before it becomes a table. A batch of half of it, which the database counts a record of
+// at about twice its bytes, becomes a table by itself: a commit each second that did would have compactions rewrite everything all the
+// time. The database takes its unwritten tables' memory out of the cache's: without room for them beside it, the cache would be
+// there only between them.
+const memTableBytes = 32 << 20
 
 // openStore opens or makes the database in dir. One process holds it at a time.
 func openStore(dir string, cacheBytes int64, logger *slog.Logger) (*store, error) {
@@ -85,7 +87,8 @@ func openStoreOn(fs vfs.FS, dir string, cacheBytes int64, logger *slog.Logger) (
 		MemTableStopWritesThreshold: 4,
 		// The same cells are written again and again: the longer a cell stays above the base level, the more of its
 		// versions are dropped without having been merged downwards.
-		L0CompactionThreshold: 8,
+		L0CompactionThreshold: 16, // half as many tables over each other
+		L0StopWritesThreshold: 32,
 		LBaseMaxBytes:         512 << 20,
 		Logger:                log,
 		// The last one whose tables are of rows: columns cost a fifth more to write of keys this short (BenchmarkWriteEntities).
