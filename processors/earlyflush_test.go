@@ -15,7 +15,7 @@ import (
 func TestATombstoneErasesWhatWasProducedEarly(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "    tombstones: delete\n")
-	w.plane.Processing.CommitInterval = 2 * time.Second // everything below is one transaction
+	w.plane.Processing.CommitInterval = 5 * time.Second // everything below is one transaction
 	in := w.run(nil)
 	in.waitReady()
 	const erased, reborn = "erased", "reborn"
