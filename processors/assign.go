@@ -18,6 +18,9 @@ func (m *materializer) reconcile() error {
 			m.logger.Info("task released", "task", t.name())
 			delete(m.tasks, tp)
 			t.released.Store(true)
+			if err := t.cells.release(); err != nil {
+				return err
+			}
 			m.reader.end(tp)
 			m.met.forget(t)
 			m.forgotten = append(m.forgotten, t.canaryName())
@@ -56,6 +59,9 @@ func (m *materializer) requestRestore(group []*task) error {
 		return nil
 	}
 	for _, t := range group {
+		if err := t.cells.release(); err != nil {
+			return err
+		}
 		t.state, t.outOfRange = taskRestoring, false
 		m.reader.end(topicPartition{t.in.topic, t.partition})
 	}

@@ -93,13 +93,12 @@ type batchPart struct {
 }
 
 func (p *batchPart) apply() {
-	p.t.cells.hold() // no entity leaves memory before the batch has been folded in
+	p.t.cells.hold()
 	for _, r := range p.recs {
 		if p.err = p.t.apply(r); p.err != nil {
 			break
 		}
 	}
-	p.err = errors.Join(p.err, p.t.cells.release())
 }
 
 // apply folds a batch into the tasks, one worker a core, one task a worker at a time. The first error of a task stops

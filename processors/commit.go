@@ -182,6 +182,9 @@ func (m *materializer) settleCommitted(x *txnRecords) error {
 		return err
 	}
 	m.evict() // not what this transaction changed: the store does not have it yet
+	if err := m.releaseCells(); err != nil {
+		return err
+	}
 	now := m.now()
 	b := m.store.batch(x.storeBytes())
 	if err := x.stored(b, now); err != nil {
@@ -195,6 +198,14 @@ func (m *materializer) settleCommitted(x *txnRecords) error {
 		x.parts[i].t.settle(x.parts[i].meta)
 	}
 	return nil
+}
+
+// releaseCells has the tasks look at the store anew when they next read it.
+func (m *materializer) releaseCells() (err error) {
+	for _, t := range m.tasks {
+		err = errors.Join(err, t.cells.release())
+	}
+	return err
 }
 
 // evict keeps the entities in memory within the budget (R12).

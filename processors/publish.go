@@ -2,7 +2,6 @@ package processors
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/freshet-io/freshet/internal/feature"
@@ -145,9 +144,8 @@ func (b *publishBatch) reset() {
 }
 
 // encodeWaiting moves entities of all views from waiting into the batch.
-func (t *task) encodeWaiting(b *publishBatch) (err error) {
-	t.cells.hold() // no entity leaves memory here
-	defer func() { err = errors.Join(err, t.cells.release()) }()
+func (t *task) encodeWaiting(b *publishBatch) error {
+	t.cells.hold()
 	for _, v := range t.views {
 		if err := v.encodeWaiting(t, b); err != nil {
 			return err

@@ -69,7 +69,8 @@ func removeFormer(fs vfs.FS, dir string) error {
 }
 
 // A cellReader reads the cells of entities out of one store. Held, it keeps the view of the store that the first read
-// saw, which spares most of the price of a read, and is right as long as no entity leaves memory meanwhile.
+// saw, which spares most of the price of a read. That is right until an entity leaves memory which the store got later: tasks
+// hold theirs while they take events up, and let go of it whenever entities may leave memory, and when they end.
 type cellReader struct {
 	it   *pebble.Iterator
 	key  []byte
@@ -79,6 +80,7 @@ type cellReader struct {
 // hold keeps the view of the store until release.
 func (r *cellReader) hold() { r.held = true }
 
+// release lets go of the view; the store is not closed before.
 func (r *cellReader) release() error {
 	r.held = false
 	if r.it == nil {
