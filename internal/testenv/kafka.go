@@ -1,6 +1,7 @@
 package testenv
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -135,13 +137,14 @@ func launchKafka(ctx context.Context, jars string, l kafkaListener) (*KafkaServe
 	return s, nil
 }
 
-// java returns the arguments that run a main class of the broker's jars. The quick compiler and the serial collector
-// cost a short-lived broker less than the defaults, which are made for servers.
+// quickJVM are a broker's options unless KafkaJVMEnv has others: the quick compiler and the serial collector cost a short-lived broker
+// less than the defaults, which are made for servers.
+const quickJVM = "-Xmx512m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+
+// java returns the arguments that run a main class of the broker's jars.
 func (s *KafkaServer) java(class string, args ...string) []string {
-	return append([]string{
-		"-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-		"-cp", filepath.Join(s.jars, "*"), class,
-	}, args...)
+	return slices.Concat(strings.Fields(cmp.Or(os.Getenv(KafkaJVMEnv), quickJVM)),
+		[]string{"-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", filepath.Join(s.jars, "*"), class}, args)
 }
 
 func (s *KafkaServer) start(ctx context.Context) error {

@@ -20,6 +20,7 @@ const (
 	RedisEnv      = "FRESHET_TEST_REDIS"       // host:port
 	ClickHouseEnv = "FRESHET_TEST_CLICKHOUSE"  // host:port of the native protocol[,host:port of HTTP]; default of the latter: port 8123
 	RequireEnv    = "FRESHET_REQUIRE_SERVICES" // 1: a service that is missing fails the test
+	KafkaJVMEnv   = "FRESHET_TEST_KAFKA_JVM"   // options of a launched broker's JVM, for measurements: without it they are those of a short life
 )
 
 // The first start of a broker on a new machine downloads it.
