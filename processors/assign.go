@@ -18,9 +18,7 @@ func (m *materializer) reconcile() error {
 			m.logger.Info("task released", "task", t.name())
 			delete(m.tasks, tp)
 			t.released.Store(true)
-			if err := t.cells.release(); err != nil {
-				return err
-			}
+			t.cells.release()
 			m.reader.end(tp)
 			m.met.forget(t)
 			m.forgotten = append(m.forgotten, t.canaryName())
@@ -59,9 +57,7 @@ func (m *materializer) requestRestore(group []*task) error {
 		return nil
 	}
 	for _, t := range group {
-		if err := t.cells.release(); err != nil {
-			return err
-		}
+		t.cells.release()
 		t.state, t.outOfRange = taskRestoring, false
 		m.reader.end(topicPartition{t.in.topic, t.partition})
 	}
@@ -205,6 +201,7 @@ func (m *materializer) acceptGap(t *task, gap *gapError) bool {
 func (m *materializer) stop(t *task, err error) {
 	m.logger.Error("task stopped", "task", t.name(), "err", err)
 	t.fail(err)
+	t.cells.release()
 	m.met.taskFailures.Inc()
 	m.reader.end(topicPartition{t.in.topic, t.partition})
 }

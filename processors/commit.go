@@ -181,10 +181,8 @@ func (m *materializer) settleCommitted(x *txnRecords) error {
 	if err := m.store.wait(); err != nil {
 		return err
 	}
-	m.evict() // not what this transaction changed: the store does not have it yet
-	if err := m.releaseCells(); err != nil {
-		return err
-	}
+	m.evict()        // not what this transaction changed: the store does not have it yet
+	m.releaseCells() // a view that nobody lets go of keeps what the store has since written anew
 	now := m.now()
 	b := m.store.batch(x.storeBytes())
 	if err := x.stored(b, now); err != nil {
@@ -201,11 +199,10 @@ func (m *materializer) settleCommitted(x *txnRecords) error {
 }
 
 // releaseCells has the tasks look at the store anew when they next read it.
-func (m *materializer) releaseCells() (err error) {
+func (m *materializer) releaseCells() {
 	for _, t := range m.tasks {
-		err = errors.Join(err, t.cells.release())
+		t.cells.release()
 	}
-	return err
 }
 
 // evict keeps the entities in memory within the budget (R12).
@@ -221,6 +218,7 @@ func (m *materializer) evict() {
 	if held <= budget || m.store.wait() != nil { // what is dropped may be loaded again; a store that failed says so at the next commit
 		return
 	}
+	m.releaseCells() // what they see may be older than what leaves memory now
 	// A little more than needed, so that it is not done at every commit.
 	for pass := 0; pass < 2 && held > budget; pass++ {
 		for _, t := range m.tasks {

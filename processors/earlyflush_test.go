@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/freshet-io/freshet/ingest"
@@ -18,6 +19,7 @@ func TestATombstoneErasesWhatWasProducedEarly(t *testing.T) {
 	w.plane.Processing.CommitInterval = 5 * time.Second // everything below is one transaction
 	in := w.run(nil)
 	in.waitReady()
+	begins := w.end("fr.changelog.orders")
 	const erased, reborn = "erased", "reborn"
 	old := w.random()
 	for _, user := range []string{erased, reborn} {
@@ -25,7 +27,12 @@ func TestATombstoneErasesWhatWasProducedEarly(t *testing.T) {
 		w.send(old)
 		eventually(t, "the first event", func() error { return w.compareUser(user, []event{old}) })
 	}
-	time.Sleep(3 * earlyFlush)
+	eventually(t, "both to be in the changelog", func() error {
+		if n := w.end("fr.changelog.orders"); n < begins+2 {
+			return fmt.Errorf("it ends at %d", n)
+		}
+		return nil
+	})
 	for _, user := range []string{erased, reborn} {
 		r := &kgo.Record{Topic: w.topic, Key: []byte(user), Partition: ingest.Partition([]byte(user), testPartitions)}
 		if err := w.client().ProduceSync(t.Context(), r).FirstErr(); err != nil {
@@ -56,4 +63,15 @@ func TestATombstoneErasesWhatWasProducedEarly(t *testing.T) {
 	if err := w.absent(erased); err != nil {
 		t.Error(fmt.Errorf("from the changelog: %w", err))
 	}
+}
+
+// end is how many offsets a topic has, transactions in flight included.
+func (w *world) end(topic string) (n int64) {
+	w.t.Helper()
+	ends, err := kadm.NewClient(w.client()).ListEndOffsets(w.t.Context(), topic)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ends.Each(func(o kadm.ListedOffset) { n += o.Offset })
+	return n
 }

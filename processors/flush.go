@@ -8,9 +8,10 @@ import (
 	"github.com/freshet-io/freshet/internal/feature"
 )
 
-// The loop has time to spare when a poll returns fewer records than quietPoll. What has changed is then produced every
-// earlyFlush, so that the loop is never held up for long by what a transaction has to produce at its end. More often would
-// cost Kafka and this process more than it spares: an entity that changes many times in a transaction is better written once.
+// The loop has time to spare when a poll returns fewer records than quietPoll. What has changed is then produced four times
+// in a transaction, earlyFlush apart at most, so that it is not held up for long by what there is to produce at the end. More often
+// would cost Kafka and this process more than it spares: an entity that changes many times in a transaction is better written once,
+// and under load it is.
 const (
 	quietPoll  = 1000
 	earlyFlush = 250 * time.Millisecond
@@ -19,7 +20,7 @@ const (
 // flushEarly produces the changelog records of what the open transaction has changed so far.
 func (m *materializer) flushEarly(ctx context.Context) {
 	now := m.now()
-	if !m.inTxn || m.doomed || m.polled >= quietPoll || now.Sub(m.lastFlush) < earlyFlush {
+	if !m.inTxn || m.doomed || m.polled >= quietPoll || now.Sub(m.lastFlush) < min(earlyFlush, m.plane.Processing.CommitInterval/4) {
 		return
 	}
 	m.lastFlush = now

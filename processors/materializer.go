@@ -106,7 +106,8 @@ func (m *materializer) run(ctx context.Context) error {
 	}()
 	for backoff := 100 * time.Millisecond; ; backoff = min(2*backoff, 5*time.Second) {
 		joined := m.now()
-		err := errors.Join(m.session(ctx), m.releaseCells())
+		err := m.session(ctx)
+		m.releaseCells()
 		if ctx.Err() != nil {
 			return errors.Join(ended(err), m.rememberPositions())
 		}

@@ -138,8 +138,17 @@ func (r *restorer) restore(ctx context.Context, group []*task) error {
 	defer cl.Close()
 	w := restoreWriter{store: r.store, batch: r.store.batch(0), touched: map[*restored]bool{}}
 	defer func() { w.batch.discard() }()
-	apply := func(rec *kgo.Record) error { return w.add(byLog[topicPartition{rec.Topic, rec.Partition}], rec) }
+	delivered := map[topicPartition]bool{}
+	apply := func(rec *kgo.Record) error {
+		tp := topicPartition{rec.Topic, rec.Partition}
+		if delivered[tp] {
+			return nil // of the task at work, which writes the store itself and may be ahead of this
+		}
+		return w.add(byLog[tp], rec)
+	}
 	reached := func(tp topicPartition) error {
+		delivered[tp] = true
+		cl.PauseFetchPartitions(map[string][]int32{tp.topic: {tp.partition}})
 		d := byLog[tp]
 		d.pos.offset, d.pos.at = at[tp], r.now().Unix() // past holes that no record spoke of
 		w.touched[d] = true

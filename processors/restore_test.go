@@ -3,6 +3,7 @@ package processors
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 	"testing"
@@ -64,6 +65,74 @@ func TestACommitMarkerThatIsLateIsWaitedFor(t *testing.T) {
 	}
 	w.produce(100)
 	eventually(t, "features", w.check)
+}
+
+// A restore writes nothing of a task that it has delivered: the task is at work, and the store ahead of what the restore, which goes
+// on for others, would still read of its changelog.
+func TestARestoreLeavesTasksAtWorkAlone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	w.produce(200)
+	in := w.run(nil)
+	eventually(t, "features", w.check)
+	in.stop()
+	changelog := "fr.changelog.orders"
+	late := w.client(kgo.TransactionalID("late"), kgo.TransactionTimeout(time.Minute))
+	if err := late.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	key := []byte{kindEventID, 'x'}
+	produce := func(cl *kgo.Client, partition int32, value string) {
+		t.Helper()
+		r := &kgo.Record{Topic: changelog, Partition: partition, Key: key, Value: []byte(value)}
+		if err := cl.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	produce(late, 0, "late") // holds up the restore of partition 0
+
+	st, err := openStore(t.TempDir(), 8<<20, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.close()
+	from := in.rt.mat.restorer
+	r := &restorer{store: st, client: from.client, group: from.group, logger: from.logger, now: time.Now, results: make(chan restored, 2)}
+	var group []*task
+	for p := range int32(2) {
+		task, err := newTask(in.rt.mat.inputs[w.topic], p, st, in.rt.mat.met, w.plane, time.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		group = append(group, task)
+	}
+	done := make(chan error, 1)
+	go func() { done <- r.restore(t.Context(), group) }()
+	atWork := <-r.results
+	if atWork.t != group[1] {
+		t.Fatalf("%s was delivered first", atWork.t.name())
+	}
+	// The task commits twice, and the store has both before the restore reads the first.
+	b := st.batch(0)
+	if err := errors.Join(b.put(atWork.id, key, []byte("second")), b.commit()); err != nil {
+		t.Fatal(err)
+	}
+	produce(w.client(), 1, "first")
+	produce(late, 0, "last")
+	if err := late.EndTransaction(t.Context(), kgo.TryCommit); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if v, err := st.get(atWork.id, key); err != nil || string(v) != "second" {
+		t.Errorf("the store has %q (%v), want what the task wrote last", v, err)
+	}
+	if d := <-r.results; d.t != group[0] {
+		t.Errorf("%s was delivered last", d.t.name())
+	} else if v, err := st.get(d.id, key); err != nil || string(v) != "last" {
+		t.Errorf("the restored task has %q (%v)", v, err)
+	}
 }
 
 // lastMeta reads the newest committed meta record of a changelog partition.

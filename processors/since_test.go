@@ -40,6 +40,7 @@ func newPublishing(t *testing.T) *publishing {
 		t: t, view: v, pub: newPublisher(nil), met: newMetrics(prometheus.NewRegistry()), now: time.Unix(1_700_000_000, 0),
 		task: &task{in: &input{topic: "orders"}, state: taskRunning, store: st, views: []*viewState{v}, now: meta{views: make([]viewMeta, 1)}},
 	}
+	t.Cleanup(p.task.cells.release)
 	p.task.online.checked = true
 	p.task.committed = p.task.now
 	v.fresh = prometheus.ObserverFunc(func(s float64) { p.fresh = append(p.fresh, s) })

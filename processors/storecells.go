@@ -70,7 +70,7 @@ func removeFormer(fs vfs.FS, dir string) error {
 
 // A cellReader reads the cells of entities out of one store. Held, it keeps the view of the store that the first read
 // saw, which spares most of the price of a read. That is right until an entity leaves memory which the store got later: tasks
-// hold theirs while they take events up, and let go of it whenever entities may leave memory, and when they end.
+// hold theirs while they take events up, and let go of it before entities leave memory, and when they end.
 type cellReader struct {
 	it   *pebble.Iterator
 	key  []byte
@@ -80,18 +80,13 @@ type cellReader struct {
 // hold keeps the view of the store until release.
 func (r *cellReader) hold() { r.held = true }
 
-// release lets go of the view; the store is not closed before.
-func (r *cellReader) release() error {
+// release lets go of the view, which has to be done before the store is closed.
+func (r *cellReader) release() {
 	r.held = false
-	if r.it == nil {
-		return nil
+	if r.it != nil {
+		_ = r.it.Close() // its error is that of the last read, which has told it
+		r.it = nil
 	}
-	err := r.it.Close()
-	r.it = nil
-	if err != nil {
-		return fmt.Errorf("read the local store: %w", err)
-	}
-	return nil
 }
 
 // entity calls fn for the cells of an entity of a task, whose keys begin with prefix, in order. It does not wait for the
@@ -103,7 +98,7 @@ func (r *cellReader) entity(s *store, id uint32, prefix []byte, fn func(key, val
 		}
 	}
 	if !r.held {
-		defer func() { err = errors.Join(err, r.release()) }()
+		defer r.release()
 	}
 	r.key = appendData(r.key[:0], id, prefix)
 	for ok := r.it.SeekPrefixGE(r.key); ok; ok = r.it.Next() {

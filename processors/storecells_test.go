@@ -102,9 +102,7 @@ func TestEntitiesAreReadFromTheStore(t *testing.T) {
 		}
 		r.hold()
 		check()
-		if err := r.release(); err != nil {
-			t.Fatal(err)
-		}
+		r.release()
 		if err := s.db.Flush(); err != nil {
 			t.Fatal(err)
 		}

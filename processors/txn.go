@@ -50,7 +50,7 @@ func (x *txnRecords) reset() {
 	x.slabs = slices.Delete(x.slabs, min(len(x.slabs), keptSlabs), len(x.slabs))
 	x.taken, x.used = 0, 0
 	if x.arena = x.arena[:0]; cap(x.arena) > keptArena {
-		x.arena = nil
+		x.arena = make([]byte, 0, keptArena)
 	}
 	for i := range x.parts {
 		p := &x.parts[i]

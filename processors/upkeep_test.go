@@ -308,6 +308,38 @@ func TestARoundLeavesHalfOfTheRoom(t *testing.T) {
 	}
 }
 
+// TestAnEntityThatLeavesMemoryIsReadAnew: what a task has seen of the store before an entity left memory is not what the entity comes
+// back as.
+func TestAnEntityThatLeavesMemoryIsReadAnew(t *testing.T) {
+	p := newPublishing(t)
+	m := &materializer{store: p.task.store, met: p.met, plane: &config.Plane{}, tasks: map[topicPartition]*task{{"orders", 0}: p.task}}
+	m.plane.Processing.StateCacheBytes = 1
+	e := p.event(time.Hour)
+	p.task.cells.hold()
+	if _, err := p.view.get(p.task, []byte("another")); err != nil { // its view of the store is from before what follows
+		t.Fatal(err)
+	}
+	b := m.store.batch(0)
+	p.view.layout.Flush(&e.Entity, &p.view.flushing, func(c feature.Cell, cell []byte) {
+		if err := b.put(p.task.id, feature.AppendCellKey([]byte{kindCell}, p.view.fp, e.keyBytes(), c), cell); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := b.commit(); err != nil {
+		t.Fatal(err)
+	}
+	p.task.seal(nil)
+	p.task.settle(p.task.now)
+	e.pending, p.view.pending = false, nil
+	m.evict()
+	if _, ok := p.view.entities[e.key]; ok {
+		t.Fatal("the entity has not left memory")
+	}
+	if back, err := p.view.get(p.task, []byte(e.key)); err != nil || back.Empty() {
+		t.Errorf("the entity comes back without what the store has of it (%v)", err)
+	}
+}
+
 // TestWaitingEntitiesAreBoundedByBytes: while Redis is away processing pauses when those that wait fill the cache, however few
 // they are, and goes on when Redis comes.
 func TestWaitingEntitiesAreBoundedByBytes(t *testing.T) {

@@ -185,7 +185,7 @@ func (f *freshness) measure(ctx context.Context, res *FreshnessResult) error {
 	return err
 }
 
-func (f *freshness) unseen() int { return len(f.own.waiting(nil)) + len(f.routed.waiting(nil)) }
+func (f *freshness) unseen() int { return f.own.unseen() + f.routed.unseen() }
 
 // load produces events at the rate until the time is up.
 func (f *freshness) load(ctx context.Context, begin time.Time) (int, error) {

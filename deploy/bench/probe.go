@@ -62,6 +62,16 @@ func (p *probes) waiting(dst []probe) []probe {
 	return append(dst[:0], p.open...)
 }
 
+// unseen is how many of those after the warm-up have not been seen.
+func (p *probes) unseen() (n int) {
+	for _, pr := range p.waiting(nil) {
+		if !pr.acked.Before(p.warm) {
+			n++
+		}
+	}
+	return n
+}
+
 // seen ends the times of probes that a lookup showed. Those acknowledged before the end of the warm-up do not count.
 func (p *probes) seen(values map[float64]bool, now time.Time) {
 	p.mu.Lock()
