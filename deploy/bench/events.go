@@ -114,16 +114,9 @@ func flow(ctx context.Context, opts []kgo.Opt, topic string, partitions int32, b
 	}
 	defer p.cl.Close()
 	pace := pacer{rate: float64(rate)}
-	every := time.NewTicker(time.Millisecond)
-	defer every.Stop()
-	for made := 0; made < n && ctx.Err() == nil; {
-		now := <-every.C
-		due := min(pace.due(now.Sub(begin)), n-made)
-		for range due {
-			key, value := next(now.UnixMilli())
-			p.produce(ctx, key, value)
-		}
-		made += due
-	}
-	return min(pace.made, n), errors.Join(ctx.Err(), p.flush(ctx))
+	made := pace.spread(ctx, begin, n, func(_ int, now time.Time) {
+		key, value := next(now.UnixMilli())
+		p.produce(ctx, key, value)
+	})
+	return made, errors.Join(ctx.Err(), p.flush(ctx))
 }

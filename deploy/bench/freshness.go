@@ -163,7 +163,7 @@ func (f *freshness) measure(ctx context.Context, res *FreshnessResult) error {
 	looking, stop := context.WithCancel(ctx)
 	var looked sync.WaitGroup
 	looked.Go(func() {
-		if lookErr = f.look(looking, r); lookErr != nil {
+		if lookErr = r.run(looking); lookErr != nil {
 			cancel()
 		}
 	})
@@ -191,12 +191,16 @@ func (f *freshness) unseen() int { return f.own.unseen() + f.routed.unseen() }
 func (f *freshness) load(ctx context.Context, begin time.Time) (int, error) {
 	m := newEventMaker(f.o.Users)
 	m.merchants = f.o.Merchants
-	n := int(float64(f.o.Rate) * (f.o.Warmup + f.o.Duration).Seconds())
-	return flow(ctx, f.opts, f.topic, f.o.Partitions, begin, f.o.Rate, n, m.next)
+	return flow(ctx, f.opts, f.topic, f.o.Partitions, begin, f.o.Rate, f.number(f.o.Rate), m.next)
 }
 
-// probe produces probes, at once each, until the time is up. It does not wait for one before the next: a stall delays
-// every probe that falls into it, as it does events.
+// number is how many events a rate makes in the whole run.
+func (f *freshness) number(rate int) int {
+	return int(float64(rate) * (f.o.Warmup + f.o.Duration).Seconds())
+}
+
+// probe produces the probes, at once each. It does not wait for one before the next: a stall delays every probe that falls
+// into it, as it does events.
 func (f *freshness) probe(ctx context.Context, begin time.Time) error {
 	p, err := newProducer(f.opts, f.topic, f.o.Partitions, 0)
 	if err != nil {
@@ -206,47 +210,26 @@ func (f *freshness) probe(ctx context.Context, begin time.Time) error {
 	var mu sync.Mutex
 	var failed error
 	pace := pacer{rate: float64(f.o.Probes)}
-	every := time.NewTicker(time.Millisecond)
-	defer every.Stop()
-	for at := begin; at.Sub(begin) < f.o.Warmup+f.o.Duration && ctx.Err() == nil; at = <-every.C {
-		first := pace.made
-		for i := range pace.due(at.Sub(begin)) {
-			value := probeValue(first + i)
-			user := f.own.entityOf(value)
-			v := fmt.Appendf(nil, `{"user_id":%q,"merchant_id":%q,"amount":%.0f,"ts":%d}`, user, f.routed.entityOf(value), value, at.UnixMilli())
-			p.cl.Produce(ctx, p.record([]byte(user), v), func(_ *kgo.Record, err error) {
-				if err != nil {
-					mu.Lock()
-					failed = errors.Join(failed, fmt.Errorf("produce a probe: %w", err))
-					mu.Unlock()
-					return
-				}
-				acked := time.Now()
-				f.own.acknowledged(probe{value, acked})
-				f.routed.acknowledged(probe{value, acked})
-			})
-		}
-	}
+	pace.spread(ctx, begin, f.number(f.o.Probes), func(i int, now time.Time) {
+		value := probeValue(i)
+		user := f.own.entityOf(value)
+		v := fmt.Appendf(nil, `{"user_id":%q,"merchant_id":%q,"amount":%.0f,"ts":%d}`, user, f.routed.entityOf(value), value, now.UnixMilli())
+		p.cl.Produce(ctx, p.record([]byte(user), v), func(_ *kgo.Record, err error) {
+			if err != nil {
+				mu.Lock()
+				failed = errors.Join(failed, fmt.Errorf("produce a probe: %w", err))
+				mu.Unlock()
+				return
+			}
+			acked := time.Now()
+			f.own.acknowledged(probe{value, acked})
+			f.routed.acknowledged(probe{value, acked})
+		})
+	})
 	if err := p.flush(ctx); err != nil {
 		return err
 	}
 	mu.Lock()
 	defer mu.Unlock()
 	return failed
-}
-
-// look looks open probes up about every millisecond until ctx is done.
-func (f *freshness) look(ctx context.Context, r *rounds) error {
-	every := time.NewTicker(time.Millisecond)
-	defer every.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-every.C:
-		}
-		if err := r.look(ctx); err != nil && ctx.Err() == nil {
-			return err
-		}
-	}
 }

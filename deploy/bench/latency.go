@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -56,4 +57,19 @@ func (p *pacer) due(elapsed time.Duration) int {
 	}
 	p.made += n
 	return n
+}
+
+// spread calls fn for n events, the first i of them before event i, each when it is due after begin or as soon as it can be. It returns
+// how many it made: fewer where ctx ends.
+func (p *pacer) spread(ctx context.Context, begin time.Time, n int, fn func(i int, now time.Time)) int {
+	every := time.NewTicker(time.Millisecond)
+	defer every.Stop()
+	for p.made < n && ctx.Err() == nil {
+		now := <-every.C
+		first := p.made
+		for i := range min(p.due(now.Sub(begin)), n-first) {
+			fn(first+i, now)
+		}
+	}
+	return min(p.made, n)
 }

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"slices"
 	"testing"
 	"time"
@@ -69,5 +70,19 @@ func TestPacerKeepsTheRateOverAStall(t *testing.T) {
 	}
 	if made != p.made {
 		t.Errorf("counted %d, made %d", p.made, made)
+	}
+}
+
+func TestASpreadMakesAllThatIsDueInOrder(t *testing.T) {
+	p := pacer{rate: 1000}
+	var got []int
+	made := p.spread(t.Context(), time.Now().Add(-time.Hour), 70, func(i int, _ time.Time) { got = append(got, i) })
+	if made != 70 || len(got) != 70 || got[0] != 0 || got[69] != 69 || !slices.IsSorted(got) {
+		t.Errorf("made %d: %v", made, got)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if made := new(pacer).spread(ended, time.Now(), 1, func(int, time.Time) { t.Error("made though it was to end") }); made != 0 {
+		t.Errorf("made %d after the end", made)
 	}
 }

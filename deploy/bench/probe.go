@@ -92,9 +92,8 @@ func (p *probes) seen(values map[float64]bool, now time.Time) {
 type lookups struct {
 	*probes
 	project string
-	max     int // index of the feature that shows a probe
 
-	fields *viewFields
+	fields *viewFields // of the maximum, which shows a probe
 	reader feature.Reader
 	vals   []feature.Value
 	open   []probe
@@ -105,7 +104,7 @@ func newLookups(project string, p *probes) (*lookups, error) {
 	for i, f := range p.view.Features {
 		if f.Aggregate == "max" {
 			return &lookups{
-				probes: p, project: project, max: i, fields: newViewFields(p.view, []int{i}), vals: make([]feature.Value, 1), asked: map[string]int{},
+				probes: p, project: project, fields: newViewFields(p.view, []int{i}), vals: make([]feature.Value, 1), asked: map[string]int{},
 			}, nil
 		}
 	}
@@ -199,4 +198,20 @@ func (r *rounds) look(ctx context.Context) (err error) {
 		}
 	}
 	return nil
+}
+
+// run does a round about every millisecond until ctx is done.
+func (r *rounds) run(ctx context.Context) error {
+	every := time.NewTicker(time.Millisecond)
+	defer every.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-every.C:
+		}
+		if err := r.look(ctx); err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
 }

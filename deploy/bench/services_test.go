@@ -22,7 +22,7 @@ func TestFreshnessSeesEveryProbeInBothViews(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if res.Probes == 0 || res.OwnKey.Count+res.Repartitioned.Count+res.Unseen != 2*res.Probes {
+	if res.Probes != 40 || res.OwnKey.Count+res.Repartitioned.Count+res.Unseen != 2*res.Probes {
 		t.Errorf("of %d probes %d and %d were timed, %d not seen", res.Probes, res.OwnKey.Count, res.Repartitioned.Count, res.Unseen)
 	}
 	for name, l := range map[string]Latency{"own key": res.OwnKey, "repartitioned": res.Repartitioned} {
