@@ -181,8 +181,7 @@ func (m *materializer) settleCommitted(x *txnRecords) error {
 	if err := m.store.wait(); err != nil {
 		return err
 	}
-	m.evict()        // not what this transaction changed: the store does not have it yet
-	m.releaseCells() // a view that nobody lets go of keeps what the store has since written anew
+	m.evict() // not what this transaction changed: the store does not have it yet
 	now := m.now()
 	b := m.store.batch(x.storeBytes())
 	if err := x.stored(b, now); err != nil {
@@ -205,8 +204,10 @@ func (m *materializer) releaseCells() {
 	}
 }
 
-// evict keeps the entities in memory within the budget (R12).
+// evict keeps the entities in memory within the budget (R12). What tasks see of the store may be older than what leaves memory, and
+// while they see it the store keeps what it has since written anew: so they look anew, whether anything leaves or not.
 func (m *materializer) evict() {
+	m.releaseCells()
 	budget := m.plane.Processing.StateCacheBytes
 	var held int64
 	for _, t := range m.tasks {
@@ -218,7 +219,6 @@ func (m *materializer) evict() {
 	if held <= budget || m.store.wait() != nil { // what is dropped may be loaded again; a store that failed says so at the next commit
 		return
 	}
-	m.releaseCells() // what they see may be older than what leaves memory now
 	// A little more than needed, so that it is not done at every commit.
 	for pass := 0; pass < 2 && held > budget; pass++ {
 		for _, t := range m.tasks {

@@ -87,7 +87,7 @@ func openStoreOn(fs vfs.FS, dir string, cacheBytes int64, logger *slog.Logger) (
 		MemTableStopWritesThreshold: 4,
 		// The same cells are written again and again: the longer a cell stays above the base level, the more of its
 		// versions are dropped without having been merged downwards.
-		L0CompactionThreshold: 16, // half as many tables over each other
+		L0CompactionThreshold: 16, // which counts each table over another twice
 		L0StopWritesThreshold: 32,
 		LBaseMaxBytes:         512 << 20,
 		Logger:                log,

@@ -57,8 +57,7 @@ func (v *viewState) get(t *task, key []byte) (*entry, error) {
 }
 
 // load fills an entry from the store. It need not wait for what is on its way there: that is of entities that were in
-// memory when it was handed over, and none leaves it before the next commit (see settleCommitted), or after a rollback,
-// which waits.
+// memory when it was handed over, and none leaves it before the store has it: evict waits, and so does whoever rolls back.
 func (v *viewState) load(t *task, e *entry) error {
 	v.loading = v.appendPrefix(v.loading[:0], e.keyBytes())
 	return t.cells.entity(t.store, t.id, v.loading, func(key, value []byte) error {
