@@ -206,6 +206,7 @@ func TestABuildThatDiesLeavesTheOldPlaneAndIsDoneAgain(t *testing.T) {
 			w.produce(200)
 			old := w.run(nil)
 			eventually(t, "features", w.check)
+			eventually(t, "a commit", old.idle) // features are online before it, and a build counts up to it
 			changed := w.changed()
 			for range 2 {
 				if err := w.build(changed, "user_orders", nil, crashAt(at.step, at.n)); !errors.Is(err, errCrash) {

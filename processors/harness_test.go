@@ -182,10 +182,19 @@ func (in *instance) stop() {
 	}
 }
 
-// idle reports an error unless all that the instance has taken up is committed.
+// idle reports an error unless all that the instance has taken up is committed. What is online may be newer than the last report
+// of progress: the next one is waited for.
 func (in *instance) idle() error {
-	if p := in.rt.Progress(); !p.Idle {
-		return fmt.Errorf("a transaction is open: %+v", p)
+	last := in.rt.mat.progress.Load()
+	p := last
+	for range 1000 {
+		if p = in.rt.mat.progress.Load(); p != last {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if p == last || !p.Idle {
+		return fmt.Errorf("a transaction is open: %+v", *p)
 	}
 	return nil
 }
