@@ -131,7 +131,6 @@ type entry struct {
 	key string
 	// tailAt is the input offset in the version of the tail that Redis was sent for this entity (R11); noTail if none was.
 	tailAt    int64
-	resend    bool   // what Redis holds is not known: the tail goes with the next publish
 	since     int64  // event time of the first event that is not published, microseconds; 0: there is none
 	sinceTxn  uint32 // the transaction that event is of: when it is rolled back, the event comes again
 	size      int32  // as last counted in viewState.bytes
@@ -140,6 +139,7 @@ type entry struct {
 	unflushed bool   // in viewState.unflushed
 	pending   bool   // in viewState.pending
 	used      bool   // since the last eviction pass
+	resend    bool   // what Redis holds is not known: the tail goes with the next publish
 }
 
 const noTail = -1

@@ -132,10 +132,10 @@ func (l *Layout) AppendHead(dst []byte, e *Entity, v, tail Version) []byte {
 	for k := range l.hops {
 		hl := &l.hops[k]
 		dst = binary.LittleEndian.AppendUint32(dst, uint32(hl.hop/Second))
-		var ht *hopTiles
+		var ht hopTiles
 		off := -1
 		if e.layout != nil {
-			ht = &e.hops[k]
+			ht.open(e, k)
 			off = len(ht.tiles) - hl.stride
 		}
 		if off < 0 || off < ht.firstLive(hl) {
@@ -183,7 +183,9 @@ func (l *Layout) closedTiles(e *Entity, k int) (closed []byte, vars [][]byte) {
 	if e.layout == nil {
 		return nil, nil
 	}
-	hl, ht := &l.hops[k], &e.hops[k]
+	hl := &l.hops[k]
+	var ht hopTiles
+	ht.open(e, k)
 	live, to := ht.firstLive(hl), len(ht.tiles)-hl.stride
 	if live >= to {
 		return nil, nil

@@ -109,8 +109,9 @@ func ParseCellKey(b []byte) (view [8]byte, entityKey []byte, c Cell, err error) 
 
 // Dirty reports whether Flush has anything to say.
 func (l *Layout) Dirty(e *Entity) bool {
-	for k := range e.hops {
-		if e.hops[k].dead > 0 || e.hops[k].dirty > 0 {
+	for k := range e.hops() {
+		var ht hopTiles
+		if ht.open(e, k); ht.dead > 0 || ht.dirty > 0 {
 			return true
 		}
 	}
@@ -130,8 +131,11 @@ func (l *Layout) Flush(e *Entity, scratch *[]byte, fn func(c Cell, value []byte)
 		o.marks = ownStored
 	}
 	head := false
-	for k := range e.hops {
-		changed := l.hops[k].flush(&e.hops[k], l.hasHead(), scratch, fn)
+	for k := range e.hops() {
+		var ht hopTiles
+		ht.open(e, k)
+		changed := l.hops[k].flush(&ht, l.hasHead(), scratch, fn)
+		ht.close()
 		head = head || changed
 	}
 	if head {
@@ -195,8 +199,10 @@ func (hl *hopLayout) appendTile(dst []byte, ht *hopTiles, i int) []byte {
 // earlier version, are deleted.
 func (l *Layout) flushHead(e *Entity, scratch *[]byte, fn func(c Cell, value []byte)) {
 	b := append((*scratch)[:0], cellValueFormat)
-	for k := range e.hops {
-		hl, ht := &l.hops[k], &e.hops[k]
+	for k := range e.hops() {
+		hl := &l.hops[k]
+		var ht hopTiles
+		ht.open(e, k)
 		i := len(ht.tiles)/hl.stride - 1
 		if i < 0 {
 			continue
@@ -207,11 +213,12 @@ func (l *Layout) flushHead(e *Entity, scratch *[]byte, fn func(c Cell, value []b
 			fn(hl.cell(tile), nil)
 		}
 		b = binary.LittleEndian.AppendUint32(b, uint32(hl.hop/Second))
-		b = hl.appendSized(b, ht, i)
+		b = hl.appendSized(b, &ht, i)
 		if w&markDirty != 0 {
 			ht.dirty--
 		}
 		putWord(tile, w>>markBits<<markBits|markHead)
+		ht.close()
 	}
 	*scratch = b
 	if len(b) == 1 {
@@ -307,8 +314,11 @@ func (l *Layout) putTile(e *Entity, k int, start int64, b []byte, mark int64) {
 	if e.layout == nil {
 		l.adopt(e)
 	}
-	hl, ht, t := &l.hops[k], &e.hops[k], timeAt(b)
-	off, _ := hl.touch(ht, start, t)
+	hl, t := &l.hops[k], timeAt(b)
+	var ht hopTiles
+	ht.open(e, k)
+	defer ht.close()
+	off, _ := hl.touch(&ht, start, t)
 	ht.dirty--
 	copy(ht.tiles[off:], b[:hl.stride])
 	putWord(ht.tiles[off:], t<<markBits|mark)

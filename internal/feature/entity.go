@@ -12,13 +12,14 @@ const NoTime int64 = math.MinInt64
 // Entity is the state of one entity in one view. The zero value is an entity without events. It belongs to the Layout
 // that first changed it, and is not safe for concurrent use.
 //
-// There are millions of them, so an entity holds few, flat pieces: one packed slice of tiles for each hop, and one
-// object for what is in no tile.
+// There are millions of them, and a collector of garbage looks at each piece of each: an entity holds few, flat ones. One block
+// has the tiles of every hop, and one object what is in no tile.
 type Entity struct {
-	layout *Layout // nil before the first event
-	hops   []hopTiles
-	own    *ownState // nil when the view has no entity cell or no event came
-	spare  int       // bytes allocated for all states of varying size
+	layout *Layout     // nil before the first event
+	block  []byte      // see hopTiles
+	vars   *[][][]byte // of each hop the tiles' states of varying size, tile by tile; nil when the view has none in tiles
+	own    *ownState   // nil when the view has no entity cell or no event came
+	spare  int         // bytes allocated for all states of varying size
 
 	// tailChanged is set when a tile other than a hop's newest came to be or changed. Trimming alone does not set it:
 	// what was trimmed is beyond every window that is still read.
@@ -56,36 +57,46 @@ func (l *Layout) Apply(e *Entity, at *Order, in []*Value, streamTime int64) (lat
 	}
 	streamTime = clampTime(streamTime)
 	for k := range l.hops {
-		hl, ht := &l.hops[k], &e.hops[k]
-		cut := streamTime - hl.reach
-		if len(ht.tiles) > 0 {
-			e.spare -= hl.trim(ht, cut)
-		}
-		start := FloorTo(at.Time, hl.hop)
-		if start < cut {
+		if !l.hops[k].apply(e, k, at, in, streamTime) {
 			late++
-			continue
-		}
-		off, changed := hl.touch(ht, start, at.Time)
-		e.tailChanged = e.tailChanged || changed
-		for j := range hl.fixed {
-			s := &hl.fixed[j]
-			if v := in[s.feature]; s.takes(v) {
-				if s.events {
-					v = nil
-				}
-				s.agg.Add(ht.tiles[off+s.off:off+s.off+s.width], v, at)
-			}
-		}
-		if len(hl.vars) > 0 {
-			i := off / hl.stride * len(hl.vars)
-			e.spare += addVars(hl.vars, ht.vars[i:i+len(hl.vars)], in, at)
 		}
 	}
 	if l.own.kept {
 		l.applyOwn(e, at, in, streamTime)
 	}
 	return late
+}
+
+// apply folds an event into the tiles of hop k, unless it is too late.
+func (hl *hopLayout) apply(e *Entity, k int, at *Order, in []*Value, streamTime int64) bool {
+	var ht hopTiles
+	ht.open(e, k)
+	cut := streamTime - hl.reach
+	if len(ht.tiles) > 0 {
+		e.spare -= hl.trim(&ht, cut)
+	}
+	start := FloorTo(at.Time, hl.hop)
+	if start < cut {
+		ht.close()
+		return false
+	}
+	off, changed := hl.touch(&ht, start, at.Time)
+	e.tailChanged = e.tailChanged || changed
+	for j := range hl.fixed {
+		s := &hl.fixed[j]
+		if v := in[s.feature]; s.takes(v) {
+			if s.events {
+				v = nil
+			}
+			s.agg.Add(ht.tiles[off+s.off:off+s.off+s.width], v, at)
+		}
+	}
+	if len(hl.vars) > 0 {
+		i := off / hl.stride * len(hl.vars)
+		e.spare += addVars(hl.vars, ht.vars[i:i+len(hl.vars)], in, at)
+	}
+	ht.close()
+	return true
 }
 
 // takes reports whether the aggregation of s folds the input v in.
@@ -113,9 +124,22 @@ func addVars(slots []slot, states [][]byte, in []*Value, at *Order) (grown int) 
 // adopt makes e, which has no events, an entity of l.
 func (l *Layout) adopt(e *Entity) {
 	e.layout = l
-	if len(l.hops) > 0 {
-		e.hops = make([]hopTiles, len(l.hops))
+	if len(l.hops) == 0 {
+		return
 	}
+	e.block = make([]byte, l.oneEach)[:len(l.hops)*hopHeader]
+	if l.varsInTiles {
+		vars := make([][][]byte, len(l.hops))
+		e.vars = &vars
+	}
+}
+
+// hops returns how many hops e has tiles of.
+func (e *Entity) hops() int {
+	if e.layout == nil {
+		return 0
+	}
+	return len(e.layout.hops)
 }
 
 // applyOwn folds an event into the entity cell.
@@ -201,8 +225,11 @@ func (l *Layout) setRows(e *Entity, at *Order, in []*Value) {
 // event touched lately calls it first, so that the bytes depend on the stream time and not on when a store was swept.
 func (l *Layout) Trim(e *Entity, streamTime int64) {
 	streamTime = clampTime(streamTime)
-	for k := range e.hops {
-		e.spare -= l.hops[k].trim(&e.hops[k], streamTime-l.hops[k].reach)
+	for k := range e.hops() {
+		var ht hopTiles
+		ht.open(e, k)
+		e.spare -= l.hops[k].trim(&ht, streamTime-l.hops[k].reach)
+		ht.close()
 	}
 	if e.ownLive() && l.ownExpired(timeAt(e.own.fixed), streamTime) {
 		e.killOwn()
@@ -220,8 +247,10 @@ func (e *Entity) EventTime() int64 {
 	if e.ownLive() {
 		t = timeAt(e.own.fixed)
 	}
-	for k := range e.hops {
-		hl, ht := &e.layout.hops[k], &e.hops[k]
+	for k := range e.hops() {
+		hl := &e.layout.hops[k]
+		var ht hopTiles
+		ht.open(e, k)
 		if off := len(ht.tiles) - hl.stride; off >= ht.firstLive(hl) {
 			t = max(t, wordTime(ht.tiles[off:]))
 		}
@@ -232,9 +261,12 @@ func (e *Entity) EventTime() int64 {
 // Bytes returns about how much heap memory the entity takes, itself included.
 func (e *Entity) Bytes() int {
 	const slice = int(unsafe.Sizeof([]byte(nil)))
-	n := int(unsafe.Sizeof(*e)) + cap(e.hops)*int(unsafe.Sizeof(hopTiles{})) + e.spare
-	for k := range e.hops {
-		n += cap(e.hops[k].tiles) + cap(e.hops[k].vars)*slice
+	n := int(unsafe.Sizeof(*e)) + cap(e.block) + e.spare
+	if e.vars != nil {
+		n += slice + cap(*e.vars)*slice
+		for _, vars := range *e.vars {
+			n += cap(vars) * slice
+		}
 	}
 	if e.own != nil {
 		n += int(unsafe.Sizeof(*e.own)) + cap(e.own.fixed) + cap(e.own.vars)*slice

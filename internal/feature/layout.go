@@ -45,6 +45,9 @@ type Layout struct {
 	keepFor  int64 // also set with a lifetime, where KeepFor says 0
 	lifetime bool
 	pages    int // of all hops
+
+	oneEach     int  // bytes of a block with one tile of each hop
+	varsInTiles bool // some hop's tiles have states of varying size
 }
 
 // featureKind says which part of an entity holds a feature.
@@ -196,6 +199,8 @@ func (l *Layout) placeHops(spec LayoutSpec, order []int) {
 			f.hop = k
 			hl.fixed, hl.vars, hl.stride = place(&f.slot, hl.fixed, hl.vars, hl.stride)
 		}
+		l.oneEach += hopHeader + hl.stride
+		l.varsInTiles = l.varsInTiles || len(hl.vars) > 0
 	}
 	l.placePages(pageBytes, mostPages, inlineBytes)
 	maxHop := int64(0)

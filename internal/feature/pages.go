@@ -106,7 +106,9 @@ func (e *Entity) closed(k int) int {
 	if e.layout == nil {
 		return 0
 	}
-	return max(0, len(e.hops[k].tiles)/e.layout.hops[k].stride-1-int(e.hops[k].dead))
+	var ht hopTiles
+	ht.open(e, k)
+	return max(0, len(ht.tiles)/e.layout.hops[k].stride-1-int(ht.dead))
 }
 
 // appendPages appends the pages of closed tiles, of which there is one at least. seed is the checksum of the tail's

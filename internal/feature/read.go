@@ -147,8 +147,10 @@ func (r *Reader) openEntity(l *Layout, e *Entity) {
 	if e.ownLive() {
 		r.own, r.ownVars = e.own.fixed[l.own.body:], e.own.vars
 	}
-	for k := range e.hops {
-		hl, ht := &l.hops[k], &e.hops[k]
+	for k := range e.hops() {
+		hl := &l.hops[k]
+		var ht hopTiles
+		ht.open(e, k)
 		var hv hopView
 		if from, newest := ht.firstLive(hl), len(ht.tiles)-hl.stride; from <= newest {
 			hv = hopView{

@@ -2,7 +2,8 @@ package feature
 
 import "encoding/binary"
 
-// hopTiles are the tiles of one hop of one entity, in one packed slice by ascending start:
+// hopTiles are the tiles of one hop of one entity while they are looked at or changed, in one packed slice by ascending
+// start:
 //
 //	tile 0                               tile 1
 //	| word | state | state | ... |       | word | state | ...
@@ -13,11 +14,79 @@ import "encoding/binary"
 //
 // The first `dead` tiles are no longer kept and read as absent: they wait for the next Flush to delete their cells.
 // Tiles that the store never had are dropped at once.
+//
+// The slices are parts of the entity's block, which has a header for each hop and then the tiles, hop by hop:
+//
+//	header of hop 0        header of hop 1      tiles of hop 0   tiles of hop 1
+//	| len | dead | dirty | | len | dead | ...   | ...            | ...
+//	  4     4      4         little-endian        len bytes
+//
+// Whoever has changed them closes them, before the entity is opened at another hop or read.
 type hopTiles struct {
+	e     *Entity
+	k     int // of the hop
+	from  int // where tiles begin in the block
 	tiles []byte
 	vars  [][]byte // tile i's are len(hopLayout.vars)*i and on
 	dead  uint32
 	dirty uint32 // how many live tiles have markDirty
+}
+
+const hopHeader = 12
+
+// open makes ht the tiles of hop k of e. They are valid until the entity is opened and changed again.
+func (ht *hopTiles) open(e *Entity, k int) {
+	b := e.block
+	from := e.hops() * hopHeader
+	for i := range k {
+		from += int(binary.LittleEndian.Uint32(b[i*hopHeader:]))
+	}
+	h := b[k*hopHeader : (k+1)*hopHeader]
+	to := from + int(binary.LittleEndian.Uint32(h))
+	ht.e, ht.k, ht.from, ht.tiles = e, k, from, b[from:to:to]
+	ht.dead, ht.dirty = binary.LittleEndian.Uint32(h[4:]), binary.LittleEndian.Uint32(h[8:])
+	if e.vars != nil {
+		ht.vars = (*e.vars)[k]
+	}
+}
+
+// close puts what has changed in ht into the entity.
+func (ht *hopTiles) close() {
+	h := ht.e.block[ht.k*hopHeader : (ht.k+1)*hopHeader]
+	binary.LittleEndian.PutUint32(h[4:], ht.dead)
+	binary.LittleEndian.PutUint32(h[8:], ht.dirty)
+	if ht.e.vars != nil {
+		(*ht.e.vars)[ht.k] = ht.vars
+	}
+}
+
+// widen makes room for a tile of so many bytes, which are zero, at offset off of the tiles.
+func (ht *hopTiles) widen(off, stride int) {
+	b, n := ht.e.block, len(ht.e.block)
+	if n+stride > cap(b) {
+		// Most entities have few tiles, and those with many have a bounded number: growth is by a quarter, not by
+		// doubling. append rounds up to what the allocator would take anyway.
+		want := n + stride + min(len(ht.tiles)/stride/4, 16)*stride
+		b = append([]byte(nil), make([]byte, want)...)[:n]
+		copy(b, ht.e.block)
+	}
+	b = b[:n+stride]
+	at := ht.from + off
+	copy(b[at+stride:], b[at:n])
+	clear(b[at : at+stride])
+	ht.resized(b, len(ht.tiles)+stride)
+}
+
+// narrow takes the bytes from offset from to offset to out of the tiles.
+func (ht *hopTiles) narrow(from, to int) {
+	b := ht.e.block
+	n := ht.from + from + copy(b[ht.from+from:], b[ht.from+to:])
+	ht.resized(b[:n], len(ht.tiles)-(to-from))
+}
+
+func (ht *hopTiles) resized(block []byte, n int) {
+	binary.LittleEndian.PutUint32(block[ht.k*hopHeader:], uint32(n))
+	ht.e.block, ht.tiles = block, block[ht.from:ht.from+n:ht.from+n]
 }
 
 const (
@@ -87,19 +156,7 @@ func searchTiles(tiles []byte, stride int, shift uint8, from, to int, start int6
 
 // insert makes room for a tile with empty states at offset off, and returns off. Its word holds time and no mark.
 func (hl *hopLayout) insert(ht *hopTiles, off int, time int64) int {
-	n := len(ht.tiles)
-	if n+hl.stride > cap(ht.tiles) {
-		// Most entities have few tiles, and those with many have a bounded number: growth is by a quarter, not by
-		// doubling. append rounds up to what the allocator would take anyway.
-		want := n/hl.stride + 1
-		want += min(want/4, 16)
-		grown := append([]byte(nil), make([]byte, want*hl.stride)...)
-		copy(grown, ht.tiles)
-		ht.tiles = grown[:n]
-	}
-	ht.tiles = ht.tiles[:n+hl.stride]
-	copy(ht.tiles[off+hl.stride:], ht.tiles[off:n])
-	clear(ht.tiles[off : off+hl.stride])
+	ht.widen(off, hl.stride)
 	putWord(ht.tiles[off:], time<<markBits)
 	if nv := len(hl.vars); nv > 0 {
 		i, m := off/hl.stride*nv, len(ht.vars)
@@ -148,13 +205,12 @@ func (hl *hopLayout) trim(ht *hopTiles, cut int64) (freed int) {
 	return freed
 }
 
-// remove takes tiles from to to out of the slices.
+// remove takes the tiles from index from to index to out.
 func (hl *hopLayout) remove(ht *hopTiles, from, to int) {
 	if from == to {
 		return
 	}
-	n := copy(ht.tiles[from*hl.stride:], ht.tiles[to*hl.stride:])
-	ht.tiles = ht.tiles[:from*hl.stride+n]
+	ht.narrow(from*hl.stride, to*hl.stride)
 	if nv := len(hl.vars); nv > 0 {
 		n := from*nv + copy(ht.vars[from*nv:], ht.vars[to*nv:])
 		clear(ht.vars[n:])
