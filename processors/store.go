@@ -87,8 +87,8 @@ func openStoreOn(fs vfs.FS, dir string, cacheBytes int64, logger *slog.Logger) (
 		MemTableStopWritesThreshold: 4,
 		// The same cells are written again and again: the longer a cell stays above the base level, the more of its
 		// versions are dropped without having been merged downwards.
-		L0CompactionThreshold: 16, // which counts each table over another twice
-		L0StopWritesThreshold: 32,
+		L0CompactionThreshold: 32, // which counts each table over another twice
+		L0StopWritesThreshold: 64,
 		LBaseMaxBytes:         512 << 20,
 		Logger:                log,
 		// The last one whose tables are of rows: columns cost a fifth more to write of keys this short (BenchmarkWriteEntities).

@@ -45,6 +45,7 @@ func (ht *hopTiles) open(e *Entity, k int) {
 	to := from + int(binary.LittleEndian.Uint32(h))
 	ht.e, ht.k, ht.from, ht.tiles = e, k, from, b[from:to:to]
 	ht.dead, ht.dirty = binary.LittleEndian.Uint32(h[4:]), binary.LittleEndian.Uint32(h[8:])
+	ht.vars = nil
 	if e.vars != nil {
 		ht.vars = (*e.vars)[k]
 	}
