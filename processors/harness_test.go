@@ -3,6 +3,7 @@ package processors
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -193,7 +194,10 @@ func (in *instance) idle() error {
 		}
 		time.Sleep(time.Millisecond)
 	}
-	if p == last || !p.Idle {
+	if p == last {
+		return errors.New("no report of progress")
+	}
+	if !p.Idle {
 		return fmt.Errorf("a transaction is open: %+v", *p)
 	}
 	return nil

@@ -129,7 +129,7 @@ func TestAMemberThatJoinsAnewUnderAnotherIDCommitsNothingOfBefore(t *testing.T) 
 	w.produce(80)
 	eventually(t, "features", w.check)
 	eventually(t, "a transaction is open", func() error {
-		if one.idle() == nil {
+		if one.rt.Progress().Idle {
 			return errors.New("it is idle")
 		}
 		return nil

@@ -119,7 +119,7 @@ func (l *Layout) Dirty(e *Entity) bool {
 }
 
 // Flush calls fn for each cell that changed since the last Flush, with its value, or with nil where the cell is to be
-// deleted, and takes the changes as stored. value is valid during the call. *scratch is grown and reused.
+// deleted, and takes the changes as stored. value is valid during the call, and fn does not use e. *scratch is grown and reused.
 func (l *Layout) Flush(e *Entity, scratch *[]byte, fn func(c Cell, value []byte)) {
 	if o := e.own; o != nil && o.marks&ownDead != 0 {
 		fn(Cell{}, nil)

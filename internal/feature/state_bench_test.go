@@ -121,10 +121,10 @@ func TestEntityBytes(t *testing.T) {
 		step, until int64
 		most        int
 	}{
-		{"one event, one window", benchSpec(3600e6), 1, 0, 240},
-		{"one event, three windows", benchSpec(60e6, 3600e6, 86400e6), 1, 0, 480},
-		{"an event a minute for an hour, three windows", benchSpec(60e6, 3600e6, 86400e6), 60e6, 3600e6, 4200},
-		{"full, eight features", eightSpec(), 60e6, 7200e6, 13000},
+		{"one event, one window", benchSpec(3600e6), 1, 0, 150},
+		{"one event, three windows", benchSpec(60e6, 3600e6, 86400e6), 1, 0, 260},
+		{"an event a minute for an hour, three windows", benchSpec(60e6, 3600e6, 86400e6), 60e6, 3600e6, 3600},
+		{"full, eight features", eightSpec(), 60e6, 7200e6, 12000},
 	} {
 		l, in := mustLayout(t, tc.spec), inputs(tc.spec)
 		// Enough of them that what else the heap holds or lets go of meanwhile does not count.

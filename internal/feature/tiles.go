@@ -34,7 +34,7 @@ type hopTiles struct {
 
 const hopHeader = 12
 
-// open makes ht the tiles of hop k of e. They are valid until the entity is opened and changed again.
+// open makes ht the tiles of hop k of e. Slices of them are valid until the entity is changed.
 func (ht *hopTiles) open(e *Entity, k int) {
 	b := e.block
 	from := e.hops() * hopHeader
@@ -67,7 +67,7 @@ func (ht *hopTiles) widen(off, stride int) {
 	if n+stride > cap(b) {
 		// Most entities have few tiles, and those with many have a bounded number: growth is by a quarter, not by
 		// doubling. append rounds up to what the allocator would take anyway.
-		want := n + stride + min(len(ht.tiles)/stride/4, 16)*stride
+		want := n + stride + min((len(ht.tiles)/stride+1)/4, 16)*stride
 		b = append([]byte(nil), make([]byte, want)...)[:n]
 		copy(b, ht.e.block)
 	}
