@@ -129,11 +129,9 @@ func TestABucketThatRefuses(t *testing.T) {
 			return front.refused.Load() > before && err != nil && strings.Contains(err.Error(), "s3://lake/plane/events_orders/") && strings.Contains(err.Error(), fmt.Sprint(status))
 		})
 	}
-	if !log.has("a table waits to be filled") || !log.has("s3://lake/plane/events_orders/") {
-		t.Errorf("the log says\n%s", log.b.String())
-	}
-	until(t, "metrics that tell of it", func() bool {
-		return i.metric(t, "freshet_offline_retries_total") > 0 && i.metric(t, "freshet_offline_lag_records") > 0
+	until(t, "the log and the metrics to tell of it", func() bool {
+		return log.has("a table waits to be filled") && log.has("s3://lake/plane/events_orders/") &&
+			i.metric(t, "freshet_offline_retries_total") > 0 && i.metric(t, "freshet_offline_lag_records") > 0
 	})
 	front.status.Store(0)
 	until(t, "each record once", func() bool { return w.filesHave(store) == "" })
