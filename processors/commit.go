@@ -42,22 +42,23 @@ func (m *materializer) end(ctx context.Context) {
 	}()
 }
 
-// finish waits until the outcome of a transaction's records is known and ends it. It touches nothing but the session.
+// finish waits until the outcome of a transaction's records is known and ends it. It touches nothing but the session and the transaction.
 func (m *materializer) finish(ctx context.Context, e *ending) (committed bool, err error) {
-	if e.doomed {
-		return false, m.sess.abort(ctx)
+	if e.doomed || len(e.at) == 0 { // of the latter nothing was folded in, and nothing produced
+		return !e.doomed, m.abort(ctx, e.x)
 	}
-	if len(e.at) == 0 { // nothing was folded in, and nothing produced
-		return true, m.sess.abort(ctx)
-	}
-	if err := m.sess.flush(ctx); err != nil {
+	if err := errors.Join(m.sess.flush(ctx), e.x.wait(ctx)); err != nil {
 		return false, err
 	}
-	if err := e.x.err(); err != nil {
+	if err := e.x.first(); err != nil {
 		m.logger.Warn("a record of the transaction was not produced; the transaction is aborted", "err", err)
-		return false, m.sess.abort(ctx)
+		return false, m.abort(ctx, e.x)
 	}
 	return m.sess.commitReading(ctx, e.at)
+}
+
+func (m *materializer) abort(ctx context.Context, x *txnRecords) error {
+	return errors.Join(m.sess.abort(ctx), x.wait(ctx))
 }
 
 // ended takes up how the transaction has ended. What did not commit is in doubt (R5).

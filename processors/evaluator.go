@@ -372,7 +372,7 @@ func (e *evaluator) produce(ctx context.Context, topic string, partition int32, 
 }
 
 func (e *evaluator) produceRecord(ctx context.Context, rec *kgo.Record) {
-	e.sess.s.Produce(context.WithoutCancel(ctx), rec, e.out.produced)
+	e.out.produce(context.WithoutCancel(ctx), e.sess, rec)
 }
 
 // ready reports why the evaluator is not at work.

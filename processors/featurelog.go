@@ -102,9 +102,10 @@ const (
 func (c *logChunk) produced(r *kgo.Record, err error) {
 	if err != nil {
 		c.failed.Store(true)
-		c.txn.produced(r, err)
 	}
+	txn := c.txn // for another one, once the chunk is home
 	c.done()
+	txn.produced(r, err)
 }
 
 func (c *logChunk) done() {
@@ -186,7 +187,7 @@ func (m *materializer) produceLogged(ctx context.Context, t *task) {
 	}
 	for _, r := range t.logged.out {
 		r.chunk.txn = m.txn
-		m.sess.s.Produce(ctx, r.rec, r.chunk.promise)
+		m.txn.produceThen(ctx, m.sess, r.rec, r.chunk.promise)
 	}
 	m.met.logged.WithLabelValues(t.in.source.Name).Add(float64(len(t.logged.out)))
 	t.logged.sent()

@@ -361,7 +361,7 @@ func (j *joiner) end(ctx context.Context) error {
 	}
 	j.txn.produceMetas(ctx, j.sess)
 	began := j.now()
-	committed, err := j.commit(ctx)
+	committed, err := endTransaction(ctx, j.sess, &j.txn.outcome, j.logger)
 	j.met.transaction("join", committed, err, j.now().Sub(began))
 	if err != nil {
 		return err
@@ -436,19 +436,6 @@ func joinedDeltas(m *joinModel, partition int32, panes map[join.Pane]*quality.Su
 	}
 	d.Joined.Time = now
 	return out
-}
-
-// commit ends the transaction, or aborts it if a record was refused.
-func (j *joiner) commit(ctx context.Context) (bool, error) {
-	if err := j.sess.flush(ctx); err != nil {
-		return false, err
-	}
-	how := kgo.TryCommit
-	if err := j.txn.err(); err != nil {
-		j.logger.Warn("a record was not produced; the transaction is aborted", "err", err)
-		how = kgo.TryAbort
-	}
-	return j.sess.end(ctx, how)
 }
 
 // settle gives what has been committed to the local store.

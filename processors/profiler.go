@@ -207,7 +207,7 @@ func (p *profiler) count(ctx context.Context, fetches kgo.Fetches) {
 			if at, _, bad := l.reader.Read(rec, l.row); bad != nil {
 				p.deadLetter(ctx, rec, bad, l.deadLetters, l.model.Labels.Source.Name, l.partitions)
 			} else {
-				p.sess.s.Produce(ctx, l.label(joins, rec, at), p.out.produced)
+				p.out.produce(ctx, p.sess, l.label(joins, rec, at))
 			}
 			continue
 		}
@@ -220,7 +220,7 @@ func (p *profiler) count(ctx context.Context, fetches kgo.Fetches) {
 		m.acc.Add(rec.Partition, m.row, at)
 		m.counted, m.unknown = m.counted+1, m.unknown+unknown
 		if m.labelled != nil {
-			p.sess.s.Produce(ctx, m.labelled.inference(joins, rec, m.row, at), p.out.produced)
+			p.out.produce(ctx, p.sess, m.labelled.inference(joins, rec, m.row, at))
 		}
 	}
 }
@@ -231,7 +231,7 @@ func (p *profiler) deadLetter(ctx context.Context, rec *kgo.Record, bad *ingest.
 	d.Partition = rec.Partition % partitions // the topic may have gained some since
 	p.met.deadLetters.WithLabelValues(source, string(bad.Class)).Inc()
 	p.aside.note(source, bad.Class, 1)
-	p.sess.s.Produce(ctx, d, p.out.produced)
+	p.out.produce(ctx, p.sess, d)
 }
 
 // produceCounts writes what has been counted, and that time has passed.
@@ -240,7 +240,7 @@ func (p *profiler) produceCounts(ctx context.Context) error {
 	for _, m := range p.byTopic {
 		if m.labelled != nil {
 			for _, rec := range m.labelled.progress(topics.Name(p.plane, topics.Joins), p.now()) {
-				p.sess.s.Produce(ctx, rec, p.out.produced)
+				p.out.produce(ctx, p.sess, rec)
 			}
 		}
 		for _, d := range m.acc.Flush(p.now().UnixMicro()) {
@@ -256,9 +256,9 @@ func (p *profiler) produceCounts(ctx context.Context) error {
 
 // produceProfile writes a model's profile record.
 func (p *profiler) produceProfile(ctx context.Context, m *config.Model, value []byte) {
-	p.sess.s.Produce(ctx, &kgo.Record{
+	p.out.produce(ctx, p.sess, &kgo.Record{
 		Topic: topics.Name(p.plane, topics.Profiles), Partition: modelPartition(m), Key: []byte(m.Name), Value: value,
-	}, p.out.produced)
+	})
 }
 
 func (p *profiler) end(ctx context.Context) error {

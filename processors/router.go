@@ -193,10 +193,10 @@ func (r *router) copyRecord(ctx context.Context, rec *kgo.Record) bool {
 		return false
 	}
 	o := origin{ordinal: sourceOrdinal, partition: rec.Partition, offset: rec.Offset, millis: rec.Timestamp.UnixMilli()}
-	r.sess.s.Produce(ctx, &kgo.Record{
+	r.out.produce(ctx, r.sess, &kgo.Record{
 		Topic: r.to.topic, Partition: ingest.Partition(key, r.to.partitions), Key: key, Value: rec.Value,
 		Headers: append(rec.Headers[:len(rec.Headers):len(rec.Headers)], o.header()),
-	}, r.out.produced)
+	})
 	return true
 }
 
@@ -237,7 +237,7 @@ func (r *router) deadLetter(ctx context.Context, rec *kgo.Record, why *ingest.Fi
 	d.Partition = rec.Partition
 	r.met.deadLetters.WithLabelValues(r.source.Name, string(why.Class)).Inc()
 	r.aside.note(r.source.Name, why.Class, 1)
-	r.sess.s.Produce(ctx, d, r.out.produced)
+	r.out.produce(ctx, r.sess, d)
 }
 
 // ready reports why the router is not at work.

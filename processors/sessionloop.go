@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,36 +14,6 @@ import (
 
 	"github.com/freshet-io/freshet/internal/kafka"
 )
-
-// outcome is the first error of the records that an open transaction has produced. Promises come on the client's
-// goroutines.
-type outcome struct {
-	mu  sync.Mutex
-	err error
-}
-
-// produced is a promise.
-func (o *outcome) produced(_ *kgo.Record, err error) {
-	if err != nil {
-		o.mu.Lock()
-		if o.err == nil {
-			o.err = err
-		}
-		o.mu.Unlock()
-	}
-}
-
-func (o *outcome) reset() {
-	o.mu.Lock()
-	o.err = nil
-	o.mu.Unlock()
-}
-
-func (o *outcome) first() error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.err
-}
 
 // pollSession returns what a session has fetched within wait. What passes by itself is no error; a partition whose next
 // records do not exist is paused, and its user looks at it when no transaction is open (gaps).
@@ -107,6 +76,9 @@ func (l *sessionLoop) run(ctx context.Context, session func(context.Context) err
 // endTransaction commits what has been produced, or aborts if a record was refused.
 func endTransaction(ctx context.Context, s *session, out *outcome, logger *slog.Logger) (committed bool, err error) {
 	if err := s.flush(ctx); err != nil {
+		return false, err
+	}
+	if err := out.wait(ctx); err != nil {
 		return false, err
 	}
 	try := kgo.TryCommit

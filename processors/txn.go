@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -19,11 +18,7 @@ type txnRecords struct {
 	arena []byte
 	parts []txnPart
 	of    map[*task]int // into parts
-
-	mu struct {
-		sync.Mutex // promises come on the client's goroutines
-		err        error
-	}
+	outcome
 }
 
 // txnPart is what one task contributed: its changelog records, and where its meta record ended up.
@@ -42,7 +37,7 @@ const (
 	keptRecs  = 16 << 10 // of each part
 )
 
-// reset forgets a transaction whose outcome is known. The client has let go of its records: the promise of each has been called.
+// reset forgets a transaction whose outcome is known. The client has let go of its records: see outcome.wait.
 func (x *txnRecords) reset() {
 	for _, s := range x.slabs[:x.taken] {
 		clear(s)
@@ -62,9 +57,7 @@ func (x *txnRecords) reset() {
 	}
 	x.parts = x.parts[:0]
 	clear(x.of)
-	x.mu.Lock()
-	x.mu.err = nil
-	x.mu.Unlock()
+	x.outcome.reset()
 }
 
 // record returns a fresh record that lives until reset.
@@ -85,28 +78,6 @@ func (x *txnRecords) record() *kgo.Record {
 func (x *txnRecords) storeBytes() int {
 	const ofRecord, ofPart = 16, 256 // the task's prefix and lengths; a position
 	return len(x.arena) + x.taken*slabSize*ofRecord + len(x.parts)*ofPart
-}
-
-// produced takes up the outcome of a record; the first failure dooms the transaction.
-func (x *txnRecords) produced(_ *kgo.Record, err error) {
-	if err == nil {
-		return
-	}
-	x.mu.Lock()
-	if x.mu.err == nil {
-		x.mu.err = err
-	}
-	x.mu.Unlock()
-}
-
-func (x *txnRecords) err() error {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return x.mu.err
-}
-
-func (x *txnRecords) produce(ctx context.Context, s *session, r *kgo.Record) {
-	s.s.Produce(ctx, r, x.produced)
 }
 
 // begin starts a changelog record of a part; its key is what the caller appends to the arena before finish.
@@ -161,7 +132,7 @@ func (x *txnRecords) produceMetas(ctx context.Context, s *session) {
 		r.Topic, r.Partition = p.t.in.changelog, p.t.partition
 		r.Key, r.Value = []byte{kindMeta}, p.meta.append(nil)
 		p.recs = append(p.recs, r)
-		s.s.Produce(ctx, r, func(r *kgo.Record, err error) {
+		x.produceThen(ctx, s, r, func(r *kgo.Record, err error) {
 			p.metaAt = r.Offset
 			x.produced(r, err)
 		})

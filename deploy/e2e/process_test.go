@@ -174,7 +174,7 @@ func (in *instance) read(log io.Reader) {
 		if in.log = append(in.log, lines.Text()); len(in.log) > 60 {
 			in.log = in.log[1:]
 		}
-		if l.Msg == "ready" && l.Admin != "" {
+		if l.Msg == "started" && l.Admin != "" {
 			in.http, in.admin = "http://"+l.HTTP, "http://"+l.Admin // the former is no address where there is no such listener
 			close(in.ready)
 		}

@@ -216,17 +216,3 @@ func (n *node) addOnline(ctx context.Context) error {
 	})
 	return nil
 }
-
-// runReady says that everything has started, and takes it back as the first thing of a stop.
-func (n *node) runReady(ctx context.Context, ready func()) error {
-	n.Logger.Info("ready", "roles", n.Roles.String(), "http", n.addrs.HTTP, "grpc", n.addrs.GRPC, "admin", n.addrs.Admin)
-	n.started.Store(true)
-	if n.Ready != nil {
-		n.Ready(n.addrs)
-	}
-	ready()
-	<-ctx.Done()
-	n.started.Store(false)
-	n.Logger.Info("stopping")
-	return nil
-}

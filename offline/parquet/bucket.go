@@ -1,3 +1,5 @@
+//go:build !nobuckets
+
 package parquet
 
 import (
@@ -12,6 +14,8 @@ import (
 	"time"
 
 	"gocloud.dev/blob"
+	_ "gocloud.dev/blob/gcsblob" // gs://
+	_ "gocloud.dev/blob/s3blob"  // s3://
 	"gocloud.dev/gcerrors"
 	"google.golang.org/api/googleapi"
 )
