@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"syscall"
 	"time"
 
 	"github.com/freshet-io/freshet/internal/security"
@@ -27,7 +28,7 @@ func (n *node) addAdmin() {
 		return nil
 	})
 	n.group.Add("admin", 0, func(ctx context.Context, ready func()) error {
-		ln, err := listen("admin", n.Plane.Listen.Admin)
+		ln, err := n.listen("admin", n.Plane.Listen.Admin)
 		if err != nil {
 			return err
 		}
@@ -58,8 +59,12 @@ func (n *node) addTracer(ctx context.Context) error {
 }
 
 // listen opens a TCP listener.
-func listen(face, addr string) (net.Listener, error) {
+func (n *node) listen(face, addr string) (net.Listener, error) {
 	ln, err := net.Listen("tcp", addr)
+	if n.FreePorts && errors.Is(err, syscall.EADDRINUSE) {
+		host, _, _ := net.SplitHostPort(addr) // it was listened at
+		ln, err = net.Listen("tcp", net.JoinHostPort(host, "0"))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("listen.%s: %w", face, err)
 	}

@@ -132,7 +132,7 @@ func (n *node) newLookups(mux *http.ServeMux, guard *guard) (*serving.Lookups, e
 func (n *node) addHTTP(mux *http.ServeMux, guard *guard) {
 	handler := n.traceHTTP(mux)
 	n.group.Add("http", drainWithin+time.Second, func(ctx context.Context, ready func()) error {
-		ln, err := listen("http", n.Plane.Listen.HTTP)
+		ln, err := n.listen("http", n.Plane.Listen.HTTP)
 		if err != nil {
 			return err
 		}
@@ -146,7 +146,7 @@ func (n *node) addHTTP(mux *http.ServeMux, guard *guard) {
 // addGRPC adds the listener of the lookups over gRPC.
 func (n *node) addGRPC(lookups *serving.Lookups, guard *guard) {
 	n.group.Add("grpc", drainWithin+time.Second, func(ctx context.Context, ready func()) error {
-		ln, err := listen("grpc", n.Plane.Listen.GRPC)
+		ln, err := n.listen("grpc", n.Plane.Listen.GRPC)
 		if err != nil {
 			return err
 		}

@@ -32,6 +32,8 @@ type Options struct {
 	EmbeddedRedis bool
 	// CreateSources is how many partitions source topics get that do not exist; 0: they are not created.
 	CreateSources int32
+	// FreePorts says that a listener whose port is taken takes a free one of its host.
+	FreePorts bool
 	// AcceptGap goes on where events were lost to a topic's retention.
 	AcceptGap bool
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -46,9 +47,13 @@ type local struct {
 // and calls body when the plane is ready. It returns when body has returned and everything has stopped in good order;
 // body's context ends when the plane stops.
 func (a *app) withLocal(ctx context.Context, o localOptions, body func(context.Context, local) error) (err error) {
-	plane, err := withFreePorts(o.plane, o.http)
-	if err != nil {
-		return err
+	own := *o.plane
+	plane := &own
+	if o.http != "" {
+		if _, _, err := net.SplitHostPort(o.http); err != nil {
+			return usageError(fmt.Errorf("--http: %q is not host:port", o.http))
+		}
+		plane.Listen.HTTP = o.http
 	}
 	if plane.Processing.StateDir == "" || plane.Connections.Kafka == nil {
 		plane.Processing.StateDir = o.dir + "/state"
@@ -84,7 +89,7 @@ func (a *app) withLocal(ctx context.Context, o localOptions, body func(context.C
 	go func() {
 		defer cancel()
 		stopped <- node.Run(ctx, node.Options{
-			Plane: plane, Roles: node.DefaultRoles(plane), EmbeddedRedis: embedRedis, CreateSources: o.partitions,
+			Plane: plane, Roles: node.DefaultRoles(plane), EmbeddedRedis: embedRedis, CreateSources: o.partitions, FreePorts: true,
 			Version: readBuild().Version, Logger: o.logger, Ready: func(at node.Addresses) { ready <- at },
 		})
 	}()
@@ -107,22 +112,6 @@ func (a *app) withLocal(ctx context.Context, o localOptions, body func(context.C
 // fileURL is how connections name a folder, by its absolute path.
 func fileURL(folder string) config.Secret {
 	return config.Secret((&url.URL{Scheme: "file", Path: filepath.ToSlash(folder)}).String())
-}
-
-// withFreePorts returns a copy of a plane whose listeners can be opened.
-func withFreePorts(p *config.Plane, http string) (*config.Plane, error) {
-	plane := *p
-	if http != "" {
-		plane.Listen.HTTP = http
-	}
-	for name, addr := range map[string]*string{"http": &plane.Listen.HTTP, "grpc": &plane.Listen.GRPC, "admin": &plane.Listen.Admin} {
-		free, err := freeAddress(*addr)
-		if err != nil {
-			return nil, fmt.Errorf("listen.%s: %w", name, err)
-		}
-		*addr = free
-	}
-	return &plane, nil
 }
 
 // serverURL is what --server takes to reach the plane.

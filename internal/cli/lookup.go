@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"strings"
@@ -27,7 +28,8 @@ type lookupClient struct {
 	token string
 	http  *http.Client
 
-	certified bool // shows a certificate of its own
+	certified bool        // shows a certificate of its own
+	greeted   atomic.Bool // by a server that speaks HTTP/2 before it is spoken to, as those of gRPC do
 
 	// patience is how long a server that is too busy to answer in time is asked again; 0 asks once.
 	patience time.Duration
@@ -84,9 +86,36 @@ func newLookupClient(server, token string, certs config.TLS) (*lookupClient, err
 	if tr.TLSClientConfig, err = security.ClientTLS(certs); err != nil {
 		return nil, err
 	}
-	return &lookupClient{
+	c := &lookupClient{
 		base: strings.TrimRight(server, "/"), token: token, certified: certs.Cert != "", http: &http.Client{Transport: tr, Timeout: 30 * time.Second},
-	}, nil
+	}
+	dial := tr.DialContext
+	tr.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return &greeting{Conn: conn, greeted: &c.greeted}, nil
+	}
+	return c, nil
+}
+
+// greeting looks at the first bytes that a server sends: those of HTTP/2 begin with a frame of settings (RFC 9113, 3.4 and 4.1). What the transport
+// makes of them depends on whether they come before its request is written.
+type greeting struct {
+	net.Conn
+	heard   bool
+	greeted *atomic.Bool
+}
+
+func (g *greeting) Read(p []byte) (int, error) {
+	n, err := g.Conn.Read(p)
+	if n > 0 && !g.heard {
+		g.heard = true
+		const settings = 4
+		g.greeted.Store(n >= 9 && p[3] == settings && [4]byte(p[5:9]) == [4]byte{})
+	}
+	return n, err
 }
 
 // askAgain is the pause before a busy server is asked again.
@@ -128,8 +157,8 @@ func (c *lookupClient) post(ctx context.Context, body []byte) (*lookupResponse, 
 	if err != nil && shook.Load() && !c.certified && ctx.Err() == nil {
 		err = fmt.Errorf("%w; does the server ask for a client certificate (--cert, --key)?", err)
 	}
-	if err != nil && strings.Contains(err.Error(), "malformed HTTP response") {
-		err = fmt.Errorf("%w; is it listen.grpc? this command speaks to listen.http", err)
+	if err != nil && c.greeted.Load() {
+		err = fmt.Errorf("%s speaks HTTP/2, as gRPC does; is it listen.grpc? this command speaks to listen.http", c.base)
 	}
 	if err != nil {
 		return nil, unreachable(fmt.Errorf("look features up: %w", err))
