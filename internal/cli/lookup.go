@@ -100,8 +100,8 @@ func newLookupClient(server, token string, certs config.TLS) (*lookupClient, err
 	return c, nil
 }
 
-// greeting looks at the first bytes that a server sends: those of HTTP/2 begin with a frame of settings (RFC 9113, 3.4 and 4.1). What the transport
-// makes of them depends on whether they come before its request is written.
+// greeting looks at the first bytes that a server sends: those of HTTP/2 begin with a frame of settings (RFC 9113, 3.4 and 4.1). It keeps them from the
+// transport, which makes of them one thing or another as they come before its request is written or after.
 type greeting struct {
 	net.Conn
 	heard   bool
@@ -113,7 +113,10 @@ func (g *greeting) Read(p []byte) (int, error) {
 	if n > 0 && !g.heard {
 		g.heard = true
 		const settings = 4
-		g.greeted.Store(n >= 9 && p[3] == settings && [4]byte(p[5:9]) == [4]byte{})
+		if n >= 9 && p[3] == settings && [4]byte(p[5:9]) == [4]byte{} {
+			g.greeted.Store(true)
+			return 0, io.ErrUnexpectedEOF
+		}
 	}
 	return n, err
 }
